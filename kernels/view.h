@@ -61,7 +61,9 @@ struct View {
   Device device;
 
   template <class T>
-  T* as() const { return static_cast<T*>(data); }
+  T* as() const {
+    return static_cast<T*>(data);
+  }
 
   std::int64_t size() const {
     std::int64_t n = 1;
