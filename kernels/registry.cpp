@@ -62,7 +62,9 @@ std::vector<Selection> parse(std::string_view setting, std::string_view source) 
 
 }  // namespace
 
-const KernelSlot* all_kernels() { return first_slot; }
+const KernelSlot* all_kernels() {
+  return first_slot;
+}
 
 void KernelSlot::add(Variant variant, bool is_default) {
   if (count_ == max_variants) throw Error(fmt::format("{}: more variants than a slot can hold", name_));

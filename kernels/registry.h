@@ -98,8 +98,10 @@ class Kernel<void(Args...)> : public KernelSlot {
     const Stream& stream = std::get<sizeof...(Args) - 1>(std::tie(args...));
     const Variant& variant = chosen(stream.device.type);
     const auto function = reinterpret_cast<Function>(variant.function);
-    if (launch_observer == nullptr) [[likely]]
-      return function(args...);
+    if (launch_observer == nullptr) [[likely]] {
+      function(args...);
+      return;
+    }
     observe(variant, args...);
     function(args...);
     launch_observer->end_launch();

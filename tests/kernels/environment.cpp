@@ -12,8 +12,12 @@ namespace {
 
 constinit Kernel<void(std::string& name, Stream)> demo{"demo"};
 
-void plain(std::string& name, Stream) { name = "plain"; }
-void fast(std::string& name, Stream) { name = "fast"; }
+void plain(std::string& name, Stream) {
+  name = "plain";
+}
+void fast(std::string& name, Stream) {
+  name = "fast";
+}
 
 const Register register_plain{demo, DeviceType::cpu, "plain", &plain};
 const Register register_fast{demo, DeviceType::cpu, "fast", &fast, is_default};

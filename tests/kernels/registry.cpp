@@ -13,9 +13,15 @@ namespace {
 constinit Kernel<void(int* result, Stream)> demo{"test_demo"};
 constinit Kernel<void(View x, Stream)> demo_cuda_only{"test_demo_cuda_only"};
 
-void first(int* result, Stream) { *result = 1; }
-void second(int* result, Stream) { *result = 2; }
-void third(int* result, Stream) { *result = 3; }
+void first(int* result, Stream) {
+  *result = 1;
+}
+void second(int* result, Stream) {
+  *result = 2;
+}
+void third(int* result, Stream) {
+  *result = 3;
+}
 void nothing(View, Stream) {}
 
 const Register register_first{demo, DeviceType::cpu, "first", &first};
@@ -44,7 +50,9 @@ std::string message_of(const std::function<void()>& action) {
 }  // namespace
 
 TEST_SUITE("kernel registry") {
-  TEST_CASE("the variant marked default runs, not the first or the last one registered") { CHECK(launch() == 2); }
+  TEST_CASE("the variant marked default runs, not the first or the last one registered") {
+    CHECK(launch() == 2);
+  }
 
   TEST_CASE("a variant is selected by name, and the default again by an empty name") {
     demo.select(DeviceType::cpu, "third");
