@@ -8,7 +8,8 @@
 // A signature's last parameter is the Stream: its device picks the implementation. The contract of a slot (shapes, dtypes,
 // what is undefined) stands at its declaration. A slot without an implementation for a device throws
 // `softmax_forward: no kernel for cuda in this build`. Which variant is the default is explicit, never link order.
-// For experiments HEED_KERNEL=softmax_forward=naive,matmul=naive chooses variants by hand.
+// For experiments HEED_KERNEL=softmax_forward=naive,matmul=naive chooses variants by hand. It is read at the first launch;
+// a name in it that does not exist makes every launch throw, so that no experiment measures the wrong kernel unnoticed.
 #pragma once
 
 #include <functional>
@@ -56,11 +57,18 @@ class KernelSlot {
   // Makes launches on `device` run `variant`, or the default again when it is empty. Throws when the name is unknown.
   void select(DeviceType device, std::string_view variant) const;
 
+  // The variant chosen by hand (by select or HEED_KERNEL), or empty when the default runs.
+  std::string_view selected(DeviceType device) const;
+
   void add(Variant variant, bool is_default);  // used by Register
 
  private:
   static constexpr int max_variants = 24;
   static constexpr int index(DeviceType device) { return static_cast<int>(device); }
+  static void read_environment();  // applies HEED_KERNEL once, before the first use of any slot
+  int find(DeviceType device, std::string_view variant) const;  // -1 when there is none
+  void select_everywhere(std::string_view variant) const;       // on each device that has it
+  friend void select_variants(std::string_view setting, std::string_view source);
 
   const char* name_;
   Variant variants_[max_variants] = {};
@@ -72,6 +80,10 @@ class KernelSlot {
 
 // The first slot of all; follow next(). In no particular order.
 const KernelSlot* all_kernels();
+
+// Selects variants by name, as HEED_KERNEL does: `kernel=variant[,kernel=variant...]`, each on every device that has
+// it. Throws when an entry is malformed or a name unknown, and then selects nothing. The message starts with `source`.
+void select_variants(std::string_view setting, std::string_view source = "select_variants");
 
 template <class Signature>
 class Kernel;
@@ -86,7 +98,10 @@ class Kernel<void(Args...)> : public KernelSlot {
     const Stream& stream = std::get<sizeof...(Args) - 1>(std::tie(args...));
     const Variant& variant = chosen(stream.device.type);
     const auto function = reinterpret_cast<Function>(variant.function);
-    if (launch_observer == nullptr) [[likely]] return function(args...);
+    if (launch_observer == nullptr) [[likely]] {
+      function(args...);
+      return;
+    }
     observe(variant, args...);
     function(args...);
     launch_observer->end_launch();
@@ -121,19 +136,22 @@ struct Register {
   }
 };
 
-// Runs one variant of a slot for a scope: tests and benchmarks sweep all of them with it. Not for use from two threads.
+// Runs one variant of a slot for a scope, then what ran before: tests and benchmarks sweep all of them with it.
+// Not for use from two threads.
 class ScopedVariant {
  public:
-  ScopedVariant(const KernelSlot& slot, DeviceType device, std::string_view variant) : slot_(slot), device_(device) {
+  ScopedVariant(const KernelSlot& slot, DeviceType device, std::string_view variant)
+      : slot_(slot), device_(device), previous_(slot.selected(device)) {
     slot_.select(device_, variant);
   }
-  ~ScopedVariant() { slot_.select(device_, ""); }
+  ~ScopedVariant() { slot_.select(device_, previous_); }
   ScopedVariant(const ScopedVariant&) = delete;
   ScopedVariant& operator=(const ScopedVariant&) = delete;
 
  private:
   const KernelSlot& slot_;
   DeviceType device_;
+  std::string_view previous_;
 };
 
 }  // namespace heed::kernels

@@ -13,34 +13,49 @@ enum class Dtype : std::uint8_t { f32, f64, bf16, i32, i64, u8, boolean };
 constexpr std::size_t size_of(Dtype dtype) {
   switch (dtype) {
     case Dtype::f64:
-    case Dtype::i64: return 8;
+    case Dtype::i64:
+      return 8;
     case Dtype::f32:
-    case Dtype::i32: return 4;
-    case Dtype::bf16: return 2;
+    case Dtype::i32:
+      return 4;
+    case Dtype::bf16:
+      return 2;
     case Dtype::u8:
-    case Dtype::boolean: return 1;
+    case Dtype::boolean:
+      return 1;
   }
   return 0;
 }
 
 constexpr const char* name_of(Dtype dtype) {
   switch (dtype) {
-    case Dtype::f32: return "f32";
-    case Dtype::f64: return "f64";
-    case Dtype::bf16: return "bf16";
-    case Dtype::i32: return "i32";
-    case Dtype::i64: return "i64";
-    case Dtype::u8: return "u8";
-    case Dtype::boolean: return "bool";
+    case Dtype::f32:
+      return "f32";
+    case Dtype::f64:
+      return "f64";
+    case Dtype::bf16:
+      return "bf16";
+    case Dtype::i32:
+      return "i32";
+    case Dtype::i64:
+      return "i64";
+    case Dtype::u8:
+      return "u8";
+    case Dtype::boolean:
+      return "bool";
   }
   return "?";
 }
 
-constexpr bool is_floating(Dtype dtype) { return dtype == Dtype::f32 || dtype == Dtype::f64 || dtype == Dtype::bf16; }
+constexpr bool is_floating(Dtype dtype) {
+  return dtype == Dtype::f32 || dtype == Dtype::f64 || dtype == Dtype::bf16;
+}
 
 enum class DeviceType : std::uint8_t { cpu, cuda };
 
-constexpr const char* name_of(DeviceType type) { return type == DeviceType::cpu ? "cpu" : "cuda"; }
+constexpr const char* name_of(DeviceType type) {
+  return type == DeviceType::cpu ? "cpu" : "cuda";
+}
 
 struct Device {
   DeviceType type = DeviceType::cpu;
@@ -61,7 +76,9 @@ struct View {
   Device device;
 
   template <class T>
-  T* as() const { return static_cast<T*>(data); }
+  T* as() const {
+    return static_cast<T*>(data);
+  }
 
   std::int64_t size() const {
     std::int64_t n = 1;
