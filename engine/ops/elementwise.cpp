@@ -66,4 +66,11 @@ Tensor neg(const Tensor& x) {
   return op.record(apply(op, kernels::neg, x), {x}, [](const Upstream& up) -> Gradients { return {-up.dy()}; });
 }
 
+Tensor exp(const Tensor& x) {
+  Operation op("exp");
+  op.floating(x);
+  return op.record(
+      apply(op, kernels::exp, x), {x}, [](const Upstream& up) -> Gradients { return {up.dy() * up.y()}; }, save_output);
+}
+
 }  // namespace heed

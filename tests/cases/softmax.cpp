@@ -1,0 +1,58 @@
+#include "kernels/softmax/softmax.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "tests/harness/examine.h"
+
+namespace heed::test {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+Array softmax_reference(const Array& x, int axis) {
+  return filled(x.shape, [&](const Dims& index) {
+    Dims other = index;
+    double largest = -infinity, total = 0;
+    for (other[axis] = 0; other[axis] < x.shape[axis]; ++other[axis]) largest = std::max(largest, x[other]);
+    if (largest == -infinity) return 0.0;
+    for (other[axis] = 0; other[axis] < x.shape[axis]; ++other[axis]) total += std::exp(x[other] - largest);
+    return std::exp(x[index] - largest) / total;
+  });
+}
+
+Case softmax_case(const Shape& shape, int axis) {
+  return {.name = "softmax",
+          .inputs = {{shape}},
+          .operation = [axis](const Tensors& x) { return softmax(x[0], axis); },
+          .reference =
+              [axis](const std::vector<Array>& x) {
+                return softmax_reference(x[0], axis < 0 ? axis + x[0].shape.size() : axis);
+              },
+          .kernels = {&kernels::softmax_forward, &kernels::softmax_backward}};
+}
+
+}  // namespace
+
+TEST_CASE("softmax") {
+  for (const Shape& shape : row_shapes()) verify(softmax_case(shape, -1));
+  for (int axis = 0; axis < 3; ++axis) verify(softmax_case({4, 33, 5}, axis));
+}
+
+TEST_CASE("softmax of huge, tiny and masked values") {
+  const Array x(from_vector<double>({1e30, -1e30, 0, -infinity, -infinity, -infinity, 700, 710, -infinity}, {3, 3}));
+  CHECK_EQ(difference(softmax(from_vector<float>(
+                                  {1e30f, -1e30f, 0, -INFINITY, -INFINITY, -INFINITY, 700, 710, -INFINITY}, {3, 3}),
+                              1),
+                      softmax_reference(x, 1), 1e-6),
+           "");
+}
+
+TEST_CASE("softmax refuses what it cannot do") {
+  CHECK_EQ(message_of([] { softmax(zeros({2, 4}), 3); }), "softmax: axis 3 out of range for shape [2, 4]");
+  CHECK_EQ(message_of([] { softmax(zeros({2, 4}, {Dtype::i64}), 0); }), "softmax: needs a floating dtype, not i64");
+  CHECK_EQ(message_of([] { softmax(Tensor(), 0); }), "softmax: undefined tensor");
+}
+
+}  // namespace heed::test
