@@ -92,16 +92,18 @@ void multiply(const Matrix& a, const T* a_data, const Matrix& b, const T* b_data
   }
 }
 
-// How c is cut. Blocks of 512 x 256 are near OpenBLAS' best (it repacks its operands for each), and stay in the L2
-// cache; a product with few of them is cut smaller so that eight cores have something to do, as long as a block is
-// worth starting a thread for. See NOTES.md for the measurements.
+// What one thread does without help: about 30 microseconds of work.
+constexpr std::int64_t worth_a_thread = 500'000;  // multiplications
+
+// How c is cut. Blocks of 512 x 256 come close to OpenBLAS undivided (it repacks its operands for each); a product with
+// few of them is cut smaller so that several cores have something to do. NOTES.md has the measurements.
 struct Blocks {
   std::int64_t rows, columns;
 
   Blocks(std::int64_t m, std::int64_t n, std::int64_t k)
       : rows(std::min<std::int64_t>(m, 512)), columns(std::min<std::int64_t>(n, 256)) {
-    while (divide_up(m, rows) * divide_up(n, columns) < 8 && rows * columns * k > 1'000'000 &&
-           std::max(rows, columns) > 32) {
+    while (divide_up(m, rows) * divide_up(n, columns) < 6 && rows * columns * k > 2 * worth_a_thread) {
+      if (std::max(rows, columns) <= 32) break;
       std::int64_t& longer = rows > columns ? rows : columns;
       longer = divide_up(longer, 2);
     }
@@ -116,12 +118,11 @@ struct Blocks {
 };
 
 template <class T>
-void matmul_in_blocks(const View& a_view, const View& b_view, const View& c_view, double alpha, double beta) {
+void matmul_in_blocks(const View& a_view, const View& b_view, const View& c_view, T alpha, T beta) {
   const Matrix a(a_view), b(b_view), c(c_view);
-  const std::int64_t k = a.columns;
-  const Blocks block(c.rows, c.columns, k);
+  const Blocks block(c.rows, c.columns, a.columns);
   const std::int64_t down = divide_up(c.rows, block.rows), across = divide_up(c.columns, block.columns);
-  const std::int64_t grain = 1 + 500'000 / (1 + block.rows * block.columns * k);
+  const std::int64_t grain = 1 + worth_a_thread / (1 + block.rows * block.columns * a.columns);
   parallel_for(batch_size(c_view) * down * across, grain, [&](std::int64_t begin, std::int64_t end) {
     const OnThisThread on_this_thread;
     for (std::int64_t task = begin; task < end; ++task) {
@@ -132,9 +133,60 @@ void matmul_in_blocks(const View& a_view, const View& b_view, const View& c_view
       b_block.columns = c_block.columns = std::min(block.columns, c.columns - j);
       multiply(a_block, matrix_at<const T>(a_view, batch) + i * a.row_stride,     // [block.rows, k]
                b_block, matrix_at<const T>(b_view, batch) + j * b.column_stride,  // [k, block.columns]
-               c_block, matrix_at<T>(c_view, batch) + i * c.row_stride + j * c.column_stride, T(alpha), T(beta));
+               c_block, matrix_at<T>(c_view, batch) + i * c.row_stride + j * c.column_stride, alpha, beta);
     }
   });
+}
+
+// The gradient of a weight has a small c and a long k. Blocks of c would be slivers there, so k is cut instead: every
+// part of it makes a whole c of its own, and at the end they are added in order. Their number depends on the shape
+// alone.
+constexpr std::int64_t partial_bytes = 256 << 10;  // on the stack
+
+template <class T>
+std::int64_t parts_along_k(std::int64_t m, std::int64_t n, std::int64_t k) {
+  if (m * n * k <= 2 * worth_a_thread || k < 16 * std::max(m, n)) return 1;
+  const std::int64_t room = partial_bytes / static_cast<std::int64_t>(sizeof(T)) / (m * n);
+  return std::min<std::int64_t>({8, room, k / 256});
+}
+
+template <class T>
+void matmul_in_parts(const Matrix& a, const T* a_data, const Matrix& b, const T* b_data, const Matrix& c, T* c_data,
+                     T alpha, T beta, std::int64_t parts) {
+  alignas(64) T partial[partial_bytes / sizeof(T)];  // [parts, m, n]
+  const std::int64_t length = divide_up(a.columns, parts), size = c.rows * c.columns;
+  Matrix partial_c = c;
+  partial_c.row_stride = c.columns;
+  parallel_for(a.columns, length, [&](std::int64_t begin, std::int64_t end) {
+    const OnThisThread on_this_thread;
+    Matrix a_part = a, b_part = b;
+    a_part.columns = b_part.rows = end - begin;
+    multiply(a_part, a_data + begin * a.column_stride, b_part, b_data + begin * b.row_stride, partial_c,
+             partial + begin / length * size, alpha, T(0));
+  });
+  const std::int64_t filled = divide_up(a.columns, length);
+  for (std::int64_t i = 0; i < c.rows; ++i) {
+    T* c_row = c_data + i * c.row_stride;
+    for (std::int64_t j = 0; j < c.columns; ++j) c_row[j] = beta == 0 ? 0 : beta * c_row[j];
+    for (std::int64_t part = 0; part < filled; ++part) {
+      for (std::int64_t j = 0; j < c.columns; ++j) c_row[j] += partial[part * size + i * c.columns + j];
+    }
+  }
+}
+
+template <class T>
+void matmul_as(const View& a_view, const View& b_view, const View& c_view, T alpha, T beta) {
+  if (c_view.rank > 2) return matmul_in_blocks<T>(a_view, b_view, c_view, alpha, beta);
+  const Matrix a(a_view), b(b_view), c(c_view);
+  const T *a_data = a_view.as<const T>(), *b_data = b_view.as<const T>();
+  T* c_data = c_view.as<T>();
+  if (c.rows * c.columns * a.columns <= worth_a_thread) {
+    const OnThisThread on_this_thread;
+    return multiply(a, a_data, b, b_data, c, c_data, alpha, beta);
+  }
+  const std::int64_t parts = parts_along_k<T>(c.rows, c.columns, a.columns);
+  if (parts > 1) return matmul_in_parts(a, a_data, b, b_data, c, c_data, alpha, beta, parts);
+  matmul_in_blocks<T>(a_view, b_view, c_view, alpha, beta);
 }
 
 // A batch whose products share b, with rows of a and of c that follow one another, is one taller product.
@@ -180,8 +232,8 @@ void matmul_openblas(View a, View b, View c, double alpha, double beta, Stream s
     for (View* view : {&a, &b, &c}) *view = transposed(*view);
   }
   fold_batch(a, b, c);
-  if (c.dtype == Dtype::f64) return matmul_in_blocks<double>(a, b, c, alpha, beta);
-  matmul_in_blocks<float>(a, b, c, alpha, beta);
+  if (c.dtype == Dtype::f64) return matmul_as<double>(a, b, c, alpha, beta);
+  matmul_as<float>(a, b, c, float(alpha), float(beta));
 }
 
 const Register openblas{matmul, DeviceType::cpu, "openblas", &matmul_openblas, is_default};
