@@ -1,0 +1,74 @@
+// The matrix product in plain C++: the definition, and what exchanging two loops is worth.
+#include "kernels/cpu/dtypes.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/reference.h"
+
+namespace heed::kernels {
+namespace {
+
+// Calls run_row(a, b, c) for every row of every product: a and c point to the row, b to the whole matrix.
+template <class T, class RunRow>
+void for_each_row(const View& a, const View& b, const View& c, RunRow&& run_row) {
+  const std::int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - 1];
+  const std::int64_t grain = 1 + 50'000 / (1 + n * (k + 1));
+  parallel_for(batch_size(c) * m, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const std::int64_t batch = row / m, i = row % m;
+      run_row(matrix_at<const T>(a, batch) + i * a.strides[a.rank - 2], matrix_at<const T>(b, batch),
+              matrix_at<T>(c, batch) + i * c.strides[c.rank - 2]);
+    }
+  });
+}
+
+}  // namespace
+
+// Every element of c is the inner product of a row of a and a column of b. Sums in f64 whatever the dtype.
+void matmul_reference(View a, View b, View c, double alpha, double beta, Stream) {
+  with_floating_type(c.dtype, [&]<class T>(T) {
+    const std::int64_t n = c.shape[c.rank - 1], k = alpha == 0 ? 0 : a.shape[a.rank - 1];
+    const std::int64_t a_step = a.strides[a.rank - 1], b_step = b.strides[b.rank - 2];
+    for_each_row<T>(a, b, c, [&](const T* a_row, const T* b_matrix, T* c_row) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        const T* b_column = b_matrix + j * b.strides[b.rank - 1];
+        double sum = 0;
+        for (std::int64_t p = 0; p < k; ++p)
+          sum += double(Compute<T>(a_row[p * a_step])) * Compute<T>(b_column[p * b_step]);
+        T& element = c_row[j * c.strides[c.rank - 1]];
+        const double kept = beta == 0 ? 0 : beta * Compute<T>(element);
+        element = T(static_cast<Compute<T>>((k == 0 ? 0 : alpha * sum) + kept));
+      }
+    });
+  });
+}
+
+namespace {
+
+// The same sums in another order: a row of c grows by one row of b after another. The innermost loop now runs along
+// memory in both, so the compiler makes vectors of it.
+template <class T>
+void matmul_rows_as(const View& a, const View& b, const View& c, double alpha, double beta) {
+  const std::int64_t n = c.shape[c.rank - 1], k = alpha == 0 ? 0 : a.shape[a.rank - 1];
+  const std::int64_t a_step = a.strides[a.rank - 1], b_step = b.strides[b.rank - 2];
+  for_each_row<T>(a, b, c, [&](const T* a_row, const T* b_matrix, T* __restrict c_row) {
+    for (std::int64_t j = 0; j < n; ++j) c_row[j] = beta == 0 ? 0 : static_cast<T>(beta) * c_row[j];
+    for (std::int64_t p = 0; p < k; ++p) {
+      const T factor = static_cast<T>(alpha) * a_row[p * a_step];
+      const T* b_row = b_matrix + p * b_step;
+      for (std::int64_t j = 0; j < n; ++j) c_row[j] += factor * b_row[j];
+    }
+  });
+}
+
+void matmul_rows(View a, View b, View c, double alpha, double beta, Stream stream) {
+  const bool rows_are_dense = b.strides[b.rank - 1] == 1 && c.strides[c.rank - 1] == 1;
+  if (!rows_are_dense || c.dtype == Dtype::bf16) return matmul_reference(a, b, c, alpha, beta, stream);
+  if (c.dtype == Dtype::f64) return matmul_rows_as<double>(a, b, c, alpha, beta);
+  matmul_rows_as<float>(a, b, c, alpha, beta);
+}
+
+const Register reference{matmul, DeviceType::cpu, "reference", &matmul_reference};
+const Register rows{matmul, DeviceType::cpu, "rows", &matmul_rows};
+
+}  // namespace
+}  // namespace heed::kernels

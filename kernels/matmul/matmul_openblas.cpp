@@ -1,0 +1,249 @@
+// The matrix product by OpenBLAS, cut into blocks of our own.
+//
+// OpenBLAS left to itself divides a product by the number of threads, and with it the order in which numbers are added.
+// Here c is cut into blocks that depend on the shapes alone, never along k; each block is one call that OpenBLAS runs
+// on the calling thread, and parallel_for spreads the blocks. So the bits are the same on one core and on sixty-four.
+// OpenBLAS' global settings stay as the program has them.
+#include <cblas.h>
+
+#include <climits>
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/reference.h"
+
+namespace heed::kernels {
+namespace {
+
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// While it lives, OpenBLAS runs on this thread alone: its OpenMP build asks omp_get_max_threads(), a setting that every
+// thread has for itself. Inside a parallel loop old releases do without, newer ones would start threads of their own.
+class OnThisThread {
+ public:
+  OnThisThread() { omp_set_num_threads(1); }
+  ~OnThisThread() { omp_set_num_threads(before_); }
+  OnThisThread(const OnThisThread&) = delete;
+  OnThisThread& operator=(const OnThisThread&) = delete;
+
+ private:
+  int before_ = omp_get_max_threads();
+};
+
+// The last two axes of a view, or a block of them.
+struct Matrix {
+  std::int64_t rows, columns, row_stride, column_stride;
+
+  explicit Matrix(const View& view)
+      : rows(view.shape[view.rank - 2]),
+        columns(view.shape[view.rank - 1]),
+        row_stride(view.strides[view.rank - 2]),
+        column_stride(view.strides[view.rank - 1]) {}
+
+  // The stride of an axis of one element is never used, so it counts as whatever suits.
+  bool is_row_major() const { return (columns <= 1 || column_stride == 1) && (rows <= 1 || row_stride >= columns); }
+  bool is_column_major() const { return (rows <= 1 || row_stride == 1) && (columns <= 1 || column_stride >= rows); }
+  CBLAS_ORDER order() const { return is_row_major() ? CblasRowMajor : CblasColMajor; }
+
+  std::int64_t leading_dimension() const {
+    const std::int64_t across = is_row_major() ? row_stride : column_stride;
+    const bool unused = is_row_major() ? rows <= 1 : columns <= 1;
+    return std::max<std::int64_t>(unused ? std::max(rows, columns) : across, 1);
+  }
+};
+
+template <class T>
+void gemm(const Matrix& a, const T* a_data, const Matrix& b, const T* b_data, const Matrix& c, T* c_data, T alpha,
+          T beta) {
+  const auto transpose = [](const Matrix& matrix) { return matrix.is_row_major() ? CblasNoTrans : CblasTrans; };
+  const auto call = [&](auto function) {
+    function(CblasRowMajor, transpose(a), transpose(b), c.rows, c.columns, a.columns, alpha, a_data,
+             a.leading_dimension(), b_data, b.leading_dimension(), beta, c_data, c.leading_dimension());
+  };
+  if constexpr (std::is_same_v<T, float>) call(cblas_sgemm);
+  if constexpr (std::is_same_v<T, double>) call(cblas_dgemm);
+}
+
+// y = alpha matrix x + beta y, or with the matrix transposed.
+template <class T>
+void gemv(const Matrix& matrix, CBLAS_TRANSPOSE transpose, const T* data, const T* x, std::int64_t x_step, T* y,
+          std::int64_t y_step, T alpha, T beta) {
+  const auto call = [&](auto function) {
+    function(matrix.order(), transpose, matrix.rows, matrix.columns, alpha, data, matrix.leading_dimension(), x,
+             std::max<std::int64_t>(x_step, 1), beta, y, std::max<std::int64_t>(y_step, 1));
+  };
+  if constexpr (std::is_same_v<T, float>) call(cblas_sgemv);
+  if constexpr (std::is_same_v<T, double>) call(cblas_dgemv);
+}
+
+// A product with a vector reads the matrix once and computes nothing twice: gemm would first copy it into tiles, which
+// takes three times as long. (gemv without columns leaves y as it is: not what beta asks for.)
+template <class T>
+void multiply(const Matrix& a, const T* a_data, const Matrix& b, const T* b_data, const Matrix& c, T* c_data, T alpha,
+              T beta) {
+  if (a.columns > 0 && c.columns == 1) {
+    gemv(a, CblasNoTrans, a_data, b_data, b.row_stride, c_data, c.row_stride, alpha, beta);
+  } else if (a.columns > 0 && c.rows == 1) {
+    gemv(b, CblasTrans, b_data, a_data, a.column_stride, c_data, c.column_stride, alpha, beta);
+  } else {
+    gemm(a, a_data, b, b_data, c, c_data, alpha, beta);
+  }
+}
+
+// What one thread does without help: about 30 microseconds of work.
+constexpr std::int64_t worth_a_thread = 500'000;  // multiplications
+
+// How c is cut. Blocks of 512 x 256 come close to OpenBLAS undivided (it repacks its operands for each); a product with
+// few of them is cut smaller so that several cores have something to do. NOTES.md has the measurements.
+struct Blocks {
+  std::int64_t rows, columns;
+
+  Blocks(std::int64_t m, std::int64_t n, std::int64_t k)
+      : rows(std::min<std::int64_t>(m, 512)), columns(std::min<std::int64_t>(n, 256)) {
+    while (divide_up(m, rows) * divide_up(n, columns) < 6 && rows * columns * k > 2 * worth_a_thread) {
+      if (std::max(rows, columns) <= 32) break;
+      std::int64_t& longer = rows > columns ? rows : columns;
+      longer = divide_up(longer, 2);
+    }
+    rows = even(m, rows);
+    columns = even(n, columns);
+  }
+
+  // No smaller block at the end; whole vectors in all but the last.
+  static std::int64_t even(std::int64_t length, std::int64_t block) {
+    return divide_up(divide_up(length, divide_up(length, block)), 16) * 16;
+  }
+};
+
+template <class T>
+void matmul_in_blocks(const View& a_view, const View& b_view, const View& c_view, T alpha, T beta) {
+  const Matrix a(a_view), b(b_view), c(c_view);
+  const Blocks block(c.rows, c.columns, a.columns);
+  const std::int64_t down = divide_up(c.rows, block.rows), across = divide_up(c.columns, block.columns);
+  const std::int64_t grain = 1 + worth_a_thread / (1 + block.rows * block.columns * a.columns);
+  parallel_for(batch_size(c_view) * down * across, grain, [&](std::int64_t begin, std::int64_t end) {
+    const OnThisThread on_this_thread;
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t batch = task / (down * across);
+      const std::int64_t i = task / across % down * block.rows, j = task % across * block.columns;
+      Matrix a_block = a, b_block = b, c_block = c;
+      a_block.rows = c_block.rows = std::min(block.rows, c.rows - i);
+      b_block.columns = c_block.columns = std::min(block.columns, c.columns - j);
+      multiply(a_block, matrix_at<const T>(a_view, batch) + i * a.row_stride,     // [block.rows, k]
+               b_block, matrix_at<const T>(b_view, batch) + j * b.column_stride,  // [k, block.columns]
+               c_block, matrix_at<T>(c_view, batch) + i * c.row_stride + j * c.column_stride, alpha, beta);
+    }
+  });
+}
+
+// The gradient of a weight has a small c and a long k. Blocks of c would be slivers there, so k is cut instead: every
+// part of it makes a whole c of its own, and at the end they are added in order. Their number depends on the shape
+// alone.
+constexpr std::int64_t partial_bytes = 256 << 10;  // on the stack
+
+template <class T>
+std::int64_t parts_along_k(std::int64_t m, std::int64_t n, std::int64_t k) {
+  if (m * n * k <= 2 * worth_a_thread || k < 16 * std::max(m, n)) return 1;
+  const std::int64_t room = partial_bytes / static_cast<std::int64_t>(sizeof(T)) / (m * n);
+  return std::min<std::int64_t>({8, room, k / 256});
+}
+
+template <class T>
+void matmul_in_parts(const Matrix& a, const T* a_data, const Matrix& b, const T* b_data, const Matrix& c, T* c_data,
+                     T alpha, T beta, std::int64_t parts) {
+  alignas(64) T partial[partial_bytes / sizeof(T)];  // [parts, m, n]
+  const std::int64_t length = divide_up(a.columns, parts), size = c.rows * c.columns;
+  Matrix partial_c = c;
+  partial_c.row_stride = c.columns;
+  parallel_for(a.columns, length, [&](std::int64_t begin, std::int64_t end) {
+    const OnThisThread on_this_thread;
+    Matrix a_part = a, b_part = b;
+    a_part.columns = b_part.rows = end - begin;
+    multiply(a_part, a_data + begin * a.column_stride, b_part, b_data + begin * b.row_stride, partial_c,
+             partial + begin / length * size, alpha, T(0));
+  });
+  const std::int64_t filled = divide_up(a.columns, length);
+  for (std::int64_t i = 0; i < c.rows; ++i) {
+    T* c_row = c_data + i * c.row_stride;
+    for (std::int64_t j = 0; j < c.columns; ++j) c_row[j] = beta == 0 ? 0 : beta * c_row[j];
+    for (std::int64_t part = 0; part < filled; ++part) {
+      for (std::int64_t j = 0; j < c.columns; ++j) c_row[j] += partial[part * size + i * c.columns + j];
+    }
+  }
+}
+
+template <class T>
+void matmul_as(const View& a_view, const View& b_view, const View& c_view, T alpha, T beta) {
+  if (c_view.rank > 2) return matmul_in_blocks<T>(a_view, b_view, c_view, alpha, beta);
+  const Matrix a(a_view), b(b_view), c(c_view);
+  const T *a_data = a_view.as<const T>(), *b_data = b_view.as<const T>();
+  T* c_data = c_view.as<T>();
+  if (c.rows * c.columns * a.columns <= worth_a_thread) {
+    const OnThisThread on_this_thread;
+    return multiply(a, a_data, b, b_data, c, c_data, alpha, beta);
+  }
+  const std::int64_t parts = parts_along_k<T>(c.rows, c.columns, a.columns);
+  if (parts > 1) return matmul_in_parts(a, a_data, b, b_data, c, c_data, alpha, beta, parts);
+  matmul_in_blocks<T>(a_view, b_view, c_view, alpha, beta);
+}
+
+// A batch whose products share b, with rows of a and of c that follow one another, is one taller product.
+void fold_batch(View& a, View& b, View& c) {
+  const auto without_batch_axis = [](View view, std::int64_t rows, std::int64_t row_stride) {
+    const int axis = --view.rank - 2;  // the batch axis next to the rows, which move into its place
+    view.shape[axis] = rows;
+    view.strides[axis] = row_stride;
+    view.shape[axis + 1] = view.shape[axis + 2];
+    view.strides[axis + 1] = view.strides[axis + 2];
+    return view;
+  };
+  while (c.rank > 2) {
+    const int batch = c.rank - 3, row = c.rank - 2;
+    const std::int64_t count = c.shape[batch], m = c.shape[row];
+    const auto folded = [&](const View& view) {
+      return without_batch_axis(view, count * m, m == 1 ? view.strides[batch] : view.strides[row]);
+    };
+    const auto rows_follow = [&](const View& view) {
+      return count == 1 || m == 1 || view.strides[batch] == m * view.strides[row];
+    };
+    const bool one_b = count == 1 || b.strides[batch] == 0;
+    if (!one_b || !rows_follow(a) || !rows_follow(c)) return;
+    if (!is_blas_matrix(folded(a)) || !Matrix(folded(c)).is_row_major()) return;
+    a = folded(a);
+    b = without_batch_axis(b, b.shape[row], b.strides[row]);
+    c = folded(c);
+  }
+}
+
+View transposed(View view) {
+  std::swap(view.shape[view.rank - 2], view.shape[view.rank - 1]);
+  std::swap(view.strides[view.rank - 2], view.strides[view.rank - 1]);
+  return view;
+}
+
+void matmul_openblas(View a, View b, View c, double alpha, double beta, Stream stream) {
+  const bool readable = is_blas_matrix(a) && is_blas_matrix(b) && is_blas_matrix(c);
+  if (!readable || c.dtype == Dtype::bf16) return matmul_reference(a, b, c, alpha, beta, stream);
+  if (c.size() == 0) return;
+  if (!Matrix(c).is_row_major()) {
+    std::swap(a, b);
+    for (View* view : {&a, &b, &c}) *view = transposed(*view);
+  }
+  fold_batch(a, b, c);
+  if (c.dtype == Dtype::f64) return matmul_as<double>(a, b, c, alpha, beta);
+  matmul_as<float>(a, b, c, float(alpha), float(beta));
+}
+
+const Register openblas{matmul, DeviceType::cpu, "openblas", &matmul_openblas, is_default};
+
+}  // namespace
+
+bool is_blas_matrix(const View& view) {
+  const Matrix matrix(view);
+  if (!matrix.is_row_major() && !matrix.is_column_major()) return false;
+  return std::max({matrix.rows, matrix.columns, matrix.leading_dimension()}) <= INT_MAX;
+}
+
+}  // namespace heed::kernels
