@@ -1,0 +1,98 @@
+// Attention composed of smaller operations. The scores are materialised, so memory grows with the square of the length;
+// what it does is plain to see, and it is differentiable to any order because its parts are.
+#include <cmath>
+#include <limits>
+
+#include "engine/operation.h"
+#include "engine/ops.h"
+
+namespace heed {
+namespace {
+
+void check_shapes(const Operation& op, const Tensor& query, const Tensor& key, const Tensor& value) {
+  op.same_dtype({query, key, value});
+  op.floating(query);
+  const auto fits = [&] {
+    if (query.rank() != 4 || key.rank() != 4 || value.rank() != 4) return false;
+    const bool grouped = key.size(1) == 0 ? query.size(1) == 0 : query.size(1) % key.size(1) == 0;
+    return query.size(0) == key.size(0) && key.size(0) == value.size(0) && key.size(1) == value.size(1) && grouped &&
+           query.size(3) == key.size(3) && key.size(2) == value.size(2);
+  };
+  op.check(fits(),
+           "query {}, key {} and value {} do not fit; expected [batch, heads, queries, head_dim], [batch, key_heads, "
+           "keys, head_dim] and [batch, key_heads, keys, value_dim] with heads a multiple of key_heads",
+           query.shape(), key.shape(), value.shape());
+}
+
+void check_options(const Operation& op, const AttentionOptions& options, const Shape& scores) {
+  if (options.mask.defined()) {
+    const Tensor& mask = options.mask;
+    op.check(mask.dtype() == Dtype::boolean || is_floating(mask.dtype()), "mask is {}, neither bool nor floating",
+             mask.dtype());
+    op.check(broadcast(mask.shape(), scores) == scores, "mask of shape {} does not broadcast to {}", mask.shape(),
+             scores);
+  }
+  if (options.key_lengths.defined()) {
+    const Tensor& lengths = options.key_lengths;
+    op.check(lengths.dtype() == Dtype::i64 && lengths.shape() == Shape{scores[0]},
+             "key_lengths of shape {} ({}), expected [{}] (i64)", lengths.shape(), lengths.dtype(), scores[0]);
+  }
+  op.check(options.window >= -1, "window {} is negative", options.window);
+}
+
+// Where the options let queries look, broadcastable to [batch, heads, queries, keys]; undefined: everywhere. A floating
+// mask is not part of it.
+Tensor allowed_positions(const AttentionOptions& options, const Shape& scores, Device device) {
+  const std::int64_t queries = scores[2], keys = scores[3];
+  const TensorOptions integers{Dtype::i64, device};
+  const Tensor key_position = arange(0, static_cast<double>(keys), 1, integers);  // [keys]
+  Tensor allowed;
+  const auto restrict_to = [&](const Tensor& condition) {
+    allowed = allowed.defined() ? logical_and(allowed, condition) : condition;
+  };
+  // The key position that each query stands at.
+  const std::int64_t shift = options.causal == Causal::bottom_right ? keys - queries : 0;
+  const Tensor query_position = arange(static_cast<double>(shift), static_cast<double>(shift + queries), 1, integers)
+                                    .unsqueeze(1);  // [queries, 1]
+  if (options.causal != Causal::none) restrict_to(less_equal(key_position, query_position));
+  if (options.window >= 0) {
+    restrict_to(less_equal(abs(key_position - query_position), scalar(static_cast<double>(options.window), integers)));
+  }
+  if (options.key_lengths.defined()) {
+    restrict_to(less(key_position, options.key_lengths.reshape({scores[0], 1, 1, 1})));
+  }
+  if (options.mask.defined() && options.mask.dtype() == Dtype::boolean) restrict_to(options.mask);
+  return allowed;
+}
+
+}  // namespace
+
+Attention scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value,
+                                       const AttentionOptions& options) {
+  Operation op("scaled_dot_product_attention");
+  check_shapes(op, query, key, value);
+  const std::int64_t batch = query.size(0), heads = query.size(1), queries = query.size(2), head_dim = query.size(3);
+  const std::int64_t key_heads = key.size(1), keys = key.size(2), value_dim = value.size(3);
+  const Shape shape{batch, heads, queries, keys};
+  check_options(op, options, shape);
+  const double scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(head_dim)));
+
+  // The query heads that share a key head count as more queries of it.
+  const std::int64_t grouped_queries = key_heads == 0 ? 0 : heads / key_heads * queries;
+  const Tensor grouped = (query * scale).reshape({batch, key_heads, grouped_queries, head_dim});
+  Tensor scores = matmul(grouped, key.transpose(2, 3)).reshape(shape);  // [batch, heads, queries, keys]
+  if (options.mask.defined() && is_floating(options.mask.dtype())) scores = scores + options.mask.to(scores.dtype());
+  const Tensor allowed = allowed_positions(options, shape, query.device());
+  if (allowed.defined()) {
+    scores = masked_fill(scores, logical_not(allowed), -std::numeric_limits<double>::infinity());
+  }
+  const Tensor weights = dropout(softmax(scores, 3), options.dropout, options.generator);
+  Attention result;
+  result.output = matmul(weights.reshape({batch, key_heads, grouped_queries, keys}), value)
+                      .reshape({batch, heads, queries, value_dim});
+  if (options.return_weights) result.weights = weights;
+  if (options.return_log_sum_exp) result.log_sum_exp = log_sum_exp(scores, {3});
+  return result;
+}
+
+}  // namespace heed
