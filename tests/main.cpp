@@ -9,6 +9,7 @@
 namespace {
 
 int broken_after_cases = 0;
+unsigned cases_run = 0;
 
 struct AfterEachListener : doctest::IReporter {
   const doctest::TestCaseData* current = nullptr;
@@ -29,7 +30,7 @@ struct AfterEachListener : doctest::IReporter {
 
   void report_query(const doctest::QueryData&) override {}
   void test_run_start() override {}
-  void test_run_end(const doctest::TestRunStats&) override {}
+  void test_run_end(const doctest::TestRunStats& run) override { cases_run = run.numTestCasesPassingFilters; }
   void test_case_reenter(const doctest::TestCaseData&) override {}
   void test_case_exception(const doctest::TestCaseException&) override {}
   void subcase_start(const doctest::SubcaseSignature&) override {}
@@ -48,5 +49,6 @@ int main(int argc, char** argv) {
   const int result = context.run();
   if (context.shouldExit()) return result;
   if (broken_after_cases > 0) std::cout << broken_after_cases << " checks after a test case failed\n";
-  return result != 0 || broken_after_cases > 0 ? 1 : 0;
+  if (cases_run == 0) std::cout << "no test case fits the filters\n";
+  return result != 0 || broken_after_cases > 0 || cases_run == 0 ? 1 : 0;
 }
