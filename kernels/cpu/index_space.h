@@ -53,15 +53,19 @@ class IndexSpace {
       rest /= axes_[i].length;
       for (int v = 0; v < N; ++v) offsets[v] += index[i] * axes_[i].strides[v];
     }
-    for (std::int64_t position = first;;) {
-      visit(static_cast<const Offsets&>(offsets));
-      if (++position == last) return;
-      for (int i = rank_ - 1; i >= 0; --i) {
-        const Axis& axis = axes_[i];
-        for (int v = 0; v < N; ++v) offsets[v] += axis.strides[v];
-        if (++index[i] < axis.length) break;
-        for (int v = 0; v < N; ++v) offsets[v] -= axis.length * axis.strides[v];
+    for (std::int64_t position = first; position < last;) {
+      const int inner = std::max(rank_ - 1, 0);
+      const std::int64_t count = std::min(last - position, inner_length() - index[inner]);
+      for (std::int64_t i = 0; i < count; ++i) {
+        visit(static_cast<const Offsets&>(offsets));
+        for (int v = 0; v < N; ++v) offsets[v] += axes_[inner].strides[v];
+      }
+      position += count;
+      index[inner] += count;
+      for (int i = inner; i > 0 && index[i] == axes_[i].length; --i) {
+        for (int v = 0; v < N; ++v) offsets[v] += axes_[i - 1].strides[v] - axes_[i].length * axes_[i].strides[v];
         index[i] = 0;
+        ++index[i - 1];
       }
     }
   }
