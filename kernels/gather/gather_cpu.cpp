@@ -1,0 +1,267 @@
+// Indexing in plain C++. "reference" follows the definitions through any strides. "rows", where elements that follow one
+// another in memory share an index, moves whole rows: that is the case of an embedding table, and then memory is the cost.
+#include "kernels/gather/gather.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "kernels/cpu/dtypes.h"
+#include "kernels/cpu/index_space.h"
+#include "kernels/cpu/parallel.h"
+
+namespace heed::kernels {
+namespace {
+
+constexpr std::int64_t elements_per_task = 16'384;
+
+// Calls body(T{}) with the C++ type of an index.
+template <class Body>
+void with_index_type(Dtype dtype, Body&& body) {
+  dtype == Dtype::i32 ? body(std::int32_t{}) : body(std::int64_t{});
+}
+
+// ... of anything that can be added up or put in order.
+template <class Body>
+void with_number_type(Dtype dtype, Body&& body) {
+  if (dtype == Dtype::i32) return body(std::int32_t{});
+  if (dtype == Dtype::i64) return body(std::int64_t{});
+  with_floating_type(dtype, body);
+}
+
+template <class T>
+void add_to(T& sum, T term) {
+  sum = T(Compute<T>(sum) + Compute<T>(term));
+}
+
+// The positions of two views that agree in every axis but `axis`, without that axis.
+IndexSpace<2> beside(const View& a, const View& b, int axis) {
+  return {{a, b}, [axis](int other) { return other != axis; }};
+}
+
+void index_select_reference(View x, int axis, View index, View y, Stream) {
+  const IndexSpace<2> space = beside(x, y, axis);
+  with_type(x.dtype, [&]<class T>(T) {
+    with_index_type(index.dtype, [&]<class I>(I) {
+      parallel_for(index.shape[0], elements_per_task / (1 + space.size()), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const T* from = x.as<const T>() + index.as<const I>()[i * index.strides[0]] * x.strides[axis];
+          T* to = y.as<T>() + i * y.strides[axis];
+          space.walk(0, space.size(), [&](const auto& at) { to[at[1]] = from[at[0]]; });
+        }
+      });
+    });
+  });
+}
+
+void index_select_rows(View x, int axis, View index, View y, Stream stream) {
+  IndexSpace<2> space = beside(x, y, axis);
+  const std::int64_t element = static_cast<std::int64_t>(size_of(x.dtype)), bytes = space.inner_length() * element;
+  const bool in_rows = space.inner_stride(0) == 1 && space.inner_stride(1) == 1 && bytes >= 32;
+  if (!in_rows) return index_select_reference(x, axis, index, y, stream);
+  const std::int64_t grain = 4 * elements_per_task / (1 + space.size());
+  space.drop_inner();
+  with_index_type(index.dtype, [&]<class I>(I) {
+    parallel_for(index.shape[0], grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t row = index.as<const I>()[i * index.strides[0]];
+        const std::byte* from = x.as<const std::byte>() + row * x.strides[axis] * element;
+        std::byte* to = y.as<std::byte>() + i * y.strides[axis] * element;
+        space.walk(0, space.size(),
+                   [&](const auto& at) { std::memcpy(to + at[1] * element, from + at[0] * element, bytes); });
+      }
+    });
+  });
+}
+
+// A task owns some of the positions beside the axis and goes through the whole index, so that no two tasks meet and
+// every element of y receives its terms in the order of the index.
+void index_add_reference(View y, int axis, View index, View source, Stream) {
+  const IndexSpace<2> space = beside(y, source, axis);
+  with_number_type(y.dtype, [&]<class T>(T) {
+    with_index_type(index.dtype, [&]<class I>(I) {
+      const std::int64_t n = index.shape[0];
+      parallel_for(space.size(), 1 + elements_per_task / (1 + n), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = 0; i < n; ++i) {
+          T* to = y.as<T>() + index.as<const I>()[i * index.strides[0]] * y.strides[axis];
+          const T* from = source.as<const T>() + i * source.strides[axis];
+          space.walk(begin, end, [&](const auto& at) { add_to(to[at[0]], from[at[1]]); });
+        }
+      });
+    });
+  });
+}
+
+// The same with a strip of every row, a cache line wide, for a task. Strips share the work evenly however often the
+// index repeats itself, which ranges of y's rows would not: a few items are most of what people read.
+void index_add_rows(View y, int axis, View index, View source, Stream stream) {
+  constexpr std::int64_t strip = 16;
+  IndexSpace<2> space = beside(y, source, axis);
+  const std::int64_t row_length = space.inner_length();
+  const bool in_rows = space.inner_stride(0) == 1 && space.inner_stride(1) == 1 && row_length >= 8;
+  if (!in_rows) return index_add_reference(y, axis, index, source, stream);
+  space.drop_inner();
+  const std::int64_t n = index.shape[0], strips = (row_length + strip - 1) / strip;
+  const auto add_strips = [&]<class T, class I>(T, I) {
+    parallel_for(space.size() * strips, 1 + elements_per_task / (1 + n * strip),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t task = begin; task < end; ++task) {
+                     const std::int64_t first = task % strips * strip, length = std::min(strip, row_length - first);
+                     space.walk(task / strips, task / strips + 1, [&](const auto& at) {
+                       for (std::int64_t i = 0; i < n; ++i) {
+                         const std::int64_t row = index.as<const I>()[i * index.strides[0]];
+                         T* __restrict to = y.as<T>() + row * y.strides[axis] + at[0] + first;
+                         const T* from = source.as<const T>() + i * source.strides[axis] + at[1] + first;
+                         for (std::int64_t j = 0; j < length; ++j) add_to(to[j], from[j]);
+                       }
+                     });
+                   }
+                 });
+  };
+  with_number_type(y.dtype,
+                   [&]<class T>(T) { with_index_type(index.dtype, [&]<class I>(I) { add_strips(T{}, I{}); }); });
+}
+
+// Where an index decides, a view's stride does not count: it is taken out of the walk and multiplied in by hand.
+View without_stride(View view, int axis) {
+  view.strides[axis] = 0;
+  return view;
+}
+
+void gather_reference(View x, int axis, View index, View y, Stream) {
+  const IndexSpace<3> space({index, without_stride(x, axis), y}, [](int) { return true; });
+  with_type(x.dtype, [&]<class T>(T) {
+    with_index_type(index.dtype, [&]<class I>(I) {
+      parallel_for(space.size(), elements_per_task, [&](std::int64_t begin, std::int64_t end) {
+        space.walk(begin, end, [&](const auto& at) {
+          y.as<T>()[at[2]] = x.as<const T>()[at[1] + index.as<const I>()[at[0]] * x.strides[axis]];
+        });
+      });
+    });
+  });
+}
+
+// A task owns lines along the axis: the elements of y that one line reaches, no other line does.
+void scatter_add_reference(View y, int axis, View index, View source, Stream) {
+  const IndexSpace<3> lines({index, y, source}, [axis](int other) { return other != axis; });
+  const std::int64_t length = index.shape[axis];
+  with_number_type(y.dtype, [&]<class T>(T) {
+    with_index_type(index.dtype, [&]<class I>(I) {
+      parallel_for(lines.size(), 1 + elements_per_task / (1 + length), [&](std::int64_t begin, std::int64_t end) {
+        lines.walk(begin, end, [&](const auto& at) {
+          for (std::int64_t i = 0; i < length; ++i) {
+            const std::int64_t target = index.as<const I>()[at[0] + i * index.strides[axis]];
+            add_to(y.as<T>()[at[1] + target * y.strides[axis]], source.as<const T>()[at[2] + i * source.strides[axis]]);
+          }
+        });
+      });
+    });
+  });
+}
+
+void index_range_reference(View index, View range, Stream) {
+  std::int64_t least = std::numeric_limits<std::int64_t>::max(), greatest = std::numeric_limits<std::int64_t>::min();
+  const IndexSpace<1> space({index}, [](int) { return true; });
+  with_index_type(index.dtype, [&]<class I>(I) {
+    space.walk(0, space.size(), [&](const auto& at) {
+      const std::int64_t value = index.as<const I>()[at[0]];
+      least = std::min(least, value);
+      greatest = std::max(greatest, value);
+    });
+  });
+  range.as<std::int64_t>()[0] = least;
+  range.as<std::int64_t>()[range.strides[0]] = greatest;
+}
+
+// The k best of a line so far, in the memory of the results: a heap with the worst of them on top, to be beaten.
+template <class T>
+class Best {
+ public:
+  Best(T* values, std::int64_t value_step, std::int64_t* indices, std::int64_t index_step, bool largest)
+      : values_(values), value_step_(value_step), indices_(indices), index_step_(index_step), largest_(largest) {}
+
+  void put(std::int64_t slot, T value, std::int64_t index) {
+    values_[slot * value_step_] = value;
+    indices_[slot * index_step_] = index;
+  }
+
+  // Whether `value` belongs before `other`. NaN is the largest of all.
+  bool before(T value, T other) const {
+    const auto a = Compute<T>(largest_ ? value : other), b = Compute<T>(largest_ ? other : value);
+    return a > b || (a != a && b == b);
+  }
+
+  bool beats_worst(T value) const { return before(value, values_[0]); }
+
+  // Restores the heap of `size` after slot `top` changed.
+  void sift_down(std::int64_t top, std::int64_t size) {
+    for (std::int64_t child; (child = 2 * top + 1) < size; top = child) {
+      if (child + 1 < size && precedes(child, child + 1)) ++child;
+      if (precedes(child, top)) return;
+      exchange(child, top);
+    }
+  }
+
+  void exchange(std::int64_t a, std::int64_t b) {
+    std::swap(values_[a * value_step_], values_[b * value_step_]);
+    std::swap(indices_[a * index_step_], indices_[b * index_step_]);
+  }
+
+ private:
+  // The order of the results: by value, equal ones by index.
+  bool precedes(std::int64_t a, std::int64_t b) const {
+    const T value = values_[a * value_step_], other = values_[b * value_step_];
+    if (before(value, other)) return true;
+    return !before(other, value) && indices_[a * index_step_] < indices_[b * index_step_];
+  }
+
+  T* values_;
+  std::int64_t value_step_;
+  std::int64_t* indices_;
+  std::int64_t index_step_;
+  bool largest_;
+};
+
+template <class T>
+void top_k_line(const T* x, std::int64_t step, std::int64_t n, std::int64_t k, Best<T> best) {
+  for (std::int64_t i = 0; i < k; ++i) best.put(i, x[i * step], i);
+  for (std::int64_t top = k / 2; top-- > 0;) best.sift_down(top, k);
+  for (std::int64_t i = k; i < n; ++i) {  // an equal element that comes later does not replace the worst
+    if (!best.beats_worst(x[i * step])) continue;
+    best.put(0, x[i * step], i);
+    best.sift_down(0, k);
+  }
+  for (std::int64_t last = k - 1; last > 0; --last) {  // heap sort: the worst goes last
+    best.exchange(0, last);
+    best.sift_down(0, last);
+  }
+}
+
+void top_k_reference(View x, View values, View indices, bool largest, Stream) {
+  const int axis = x.rank - 1;
+  const std::int64_t n = x.shape[axis], k = values.shape[axis];
+  if (k == 0) return;
+  const IndexSpace<3> lines({x, values, indices}, [axis](int other) { return other != axis; });
+  with_number_type(x.dtype, [&]<class T>(T) {
+    parallel_for(lines.size(), 1 + elements_per_task / n, [&](std::int64_t begin, std::int64_t end) {
+      lines.walk(begin, end, [&](const auto& at) {
+        top_k_line<T>(x.as<const T>() + at[0], x.strides[axis], n, k,
+                      {values.as<T>() + at[1], values.strides[axis], indices.as<std::int64_t>() + at[2],
+                       indices.strides[axis], largest});
+      });
+    });
+  });
+}
+
+const Register select_reference{index_select, DeviceType::cpu, "reference", &index_select_reference};
+const Register select_rows{index_select, DeviceType::cpu, "rows", &index_select_rows, is_default};
+const Register add_reference{index_add, DeviceType::cpu, "reference", &index_add_reference};
+const Register add_rows{index_add, DeviceType::cpu, "rows", &index_add_rows, is_default};
+const Register gather_elements{gather, DeviceType::cpu, "reference", &gather_reference, is_default};
+const Register scatter_elements{scatter_add, DeviceType::cpu, "reference", &scatter_add_reference, is_default};
+const Register range_of_index{index_range, DeviceType::cpu, "reference", &index_range_reference, is_default};
+const Register top_k_heap{top_k, DeviceType::cpu, "reference", &top_k_reference, is_default};
+
+}  // namespace
+}  // namespace heed::kernels
