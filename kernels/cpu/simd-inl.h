@@ -74,6 +74,17 @@ HWY_INLINE float max_of(const float* x, std::int64_t n) {
   return largest;
 }
 
+HWY_INLINE bool any_nan(const float* x, std::int64_t n) {
+  bool found = false;
+  for_vectors(0, n,
+              [&](auto d, std::int64_t i) HWY_ATTR { found |= !hn::AllFalse(d, hn::IsNaN(hn::LoadU(d, x + i))); });
+  return found;
+}
+
+HWY_INLINE void fill(float* y, std::int64_t n, float value) {
+  for_vectors(0, n, [&](auto d, std::int64_t i) HWY_ATTR { hn::StoreU(hn::Set(d, value), d, y + i); });
+}
+
 // e^x for x <= 0 (and a little above), relative error below 2e-7. Below the logarithm of the smallest normal float it
 // is 0; NaN stays NaN. x = k log 2 + r with a whole k; e^r by the polynomial of Cephes (expf, S. Moshier); 2^k goes
 // straight into the exponent bits. Half the work of a general exp, which must also handle overflow and denormals.
