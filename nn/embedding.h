@@ -1,0 +1,30 @@
+#pragma once
+
+#include "engine/ops.h"
+#include "nn/init.h"
+#include "nn/module.h"
+
+namespace heed::nn {
+
+// A table of vectors: integers [...] in [0, num_embeddings) to [..., embedding_dim]. The row padding_idx starts as
+// zeros and gets no gradient.
+class Embedding : public Module {
+ public:
+  Embedding(std::int64_t num_embeddings, std::int64_t embedding_dim, std::optional<std::int64_t> padding_idx = {})
+      : weight(empty({num_embeddings, embedding_dim})), padding_idx_(padding_idx) {
+    check(!padding_idx || (0 <= *padding_idx && *padding_idx < num_embeddings),
+          "Embedding: padding_idx {} of {} embeddings", padding_idx.value_or(0), num_embeddings);
+    register_parameter("weight", weight);
+    init::normal(weight);
+    if (padding_idx) init::constant(weight.detach().select(0, *padding_idx), 0);
+  }
+
+  Tensor operator()(const Tensor& index) const { return embedding(weight, index, padding_idx_); }
+
+  Tensor weight;  // [num_embeddings, embedding_dim]
+
+ private:
+  std::optional<std::int64_t> padding_idx_;
+};
+
+}  // namespace heed::nn
