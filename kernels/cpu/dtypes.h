@@ -48,4 +48,46 @@ void with_type(Dtype dtype, Body&& body) {
   }
 }
 
+template <class T>
+inline constexpr Dtype dtype_of_type = Dtype::f32;
+template <>
+inline constexpr Dtype dtype_of_type<double> = Dtype::f64;
+template <>
+inline constexpr Dtype dtype_of_type<BFloat16> = Dtype::bf16;
+template <>
+inline constexpr Dtype dtype_of_type<std::int32_t> = Dtype::i32;
+template <>
+inline constexpr Dtype dtype_of_type<std::int64_t> = Dtype::i64;
+template <>
+inline constexpr Dtype dtype_of_type<std::uint8_t> = Dtype::u8;
+template <>
+inline constexpr Dtype dtype_of_type<bool> = Dtype::boolean;
+
+// A kernel's own choice of element types: with_type(Types<float, double>{}, dtype, body).
+template <class... T>
+struct Types {};
+using FloatingTypes = Types<float, double, BFloat16>;
+using SignedTypes = Types<float, double, BFloat16, std::int32_t, std::int64_t>;
+using NumericTypes = Types<float, double, BFloat16, std::int32_t, std::int64_t, std::uint8_t>;
+
+template <class... T, class Body>
+void with_type(Types<T...>, Dtype dtype, Body&& body) {
+  (void)((dtype == dtype_of_type<T> && (body(T{}), true)) || ...);
+}
+
+// For kernels that only move elements: calls body(T{}) with the unsigned type as wide as `dtype`.
+template <class Body>
+void with_width(Dtype dtype, Body&& body) {
+  switch (size_of(dtype)) {
+    case 1:
+      return body(std::uint8_t{});
+    case 2:
+      return body(std::uint16_t{});
+    case 4:
+      return body(std::uint32_t{});
+    case 8:
+      return body(std::uint64_t{});
+  }
+}
+
 }  // namespace heed::kernels

@@ -31,7 +31,7 @@ inline constinit Kernel<Unary> sigmoid{"sigmoid"};  // 1 / (1 + exp(-x)); f32: b
 inline constinit Kernel<Unary> relu{"relu"};        // max(x, 0)
 inline constinit Kernel<Unary> silu{"silu"};        // x sigmoid(x)
 // Gaussian error linear unit, Hendrycks and Gimpel 2016: x Phi(x), Phi the normal distribution function, and its
-// approximation x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). At -inf the value is 0, the limit (PyTorch: NaN).
+// approximation x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
 inline constinit Kernel<Unary> gelu{"gelu"};
 inline constinit Kernel<Unary> gelu_tanh{"gelu_tanh"};
 
@@ -60,8 +60,8 @@ inline constinit Kernel<Binary> logical_or{"logical_or"};
 
 // ---- Fused backwards: one pass where the composed formula takes several. f32, f64, bf16.
 // In terms of the input: (x, dy, dx).
-inline constinit Kernel<Binary> relu_backward{"relu_backward"};  // dy where x > 0, else 0
-inline constinit Kernel<Binary> abs_backward{"abs_backward"};    // dy sign(x), sign(0) = 0
+inline constinit Kernel<Binary> relu_backward{"relu_backward"};  // 0 where x <= 0, else dy
+inline constinit Kernel<Binary> abs_backward{"abs_backward"};    // dy sign(x); sign of 0 and NaN is 0
 inline constinit Kernel<Binary> silu_backward{"silu_backward"};
 inline constinit Kernel<Binary> gelu_backward{"gelu_backward"};
 inline constinit Kernel<Binary> gelu_tanh_backward{"gelu_tanh_backward"};
