@@ -38,6 +38,16 @@ std::int64_t count_of(const Shape& shape) {
   return count;
 }
 
+std::optional<std::int64_t> bytes_of(const Shape& shape, std::size_t element_bytes) {
+  auto bytes = static_cast<std::int64_t>(element_bytes);
+  bool is_empty = false;
+  for (std::int64_t length : shape) {
+    is_empty = is_empty || length == 0;
+    if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(length, 1), &bytes)) return std::nullopt;
+  }
+  return is_empty ? 0 : bytes;
+}
+
 std::string to_string(const Dims& dims) {
   return fmt::format("[{}]", fmt::join(dims.begin(), dims.end(), ", "));
 }

@@ -52,6 +52,9 @@ using Axes = Dims;
 
 // The number of elements; 1 for the shape of a scalar, [].
 std::int64_t count_of(const Shape& shape);
+// The bytes of so many elements, or nothing when they don't fit into 63 bits. Axes of length 0 count as 1 for that
+// purpose, since strides are products of the lengths behind an axis, whether or not there are elements.
+std::optional<std::int64_t> bytes_of(const Shape& shape, std::size_t element_bytes);
 
 // "[2, 3]"
 std::string to_string(const Dims& dims);

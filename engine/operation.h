@@ -85,7 +85,7 @@ class Operation {
   bool may_be_infinite_ = false;
 };
 
-// What a profiler sees. Called on the thread that runs the operation.
+// What a profiler sees.
 class OperationObserver {
  public:
   virtual ~OperationObserver() = default;
@@ -93,7 +93,8 @@ class OperationObserver {
   virtual void operation_tensors(const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs) = 0;
   virtual void end_operation() = 0;
 };
-inline constinit OperationObserver* operation_observer = nullptr;
+// Of the operations that this thread runs. Each thread has its own: a profiler comes and goes while others work.
+inline constinit thread_local OperationObserver* operation_observer = nullptr;
 
 // Calls a node's backward function and holds what it returns against the shapes of the node's inputs.
 Gradients run_backward(const std::shared_ptr<Node>& node, std::vector<Tensor>& dys, const std::vector<bool>& needs,

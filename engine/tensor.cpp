@@ -137,11 +137,12 @@ void Tensor::remove_hook(int id) const {
 
 Tensor empty(const Shape& shape, TensorOptions options) {
   for (std::int64_t length : shape) check(length >= 0, "empty: negative length in shape {}", shape);
+  const std::optional<std::int64_t> bytes = bytes_of(shape, size_of(options.dtype));
+  check(bytes.has_value(), "empty: shape {} is too large", shape);
   auto impl = std::make_shared<TensorImpl>();
   impl->layout = Layout::contiguous(shape);
   impl->dtype = options.dtype;
-  impl->storage =
-      std::make_shared<Block>(options.device, static_cast<std::size_t>(impl->layout.count()) * size_of(options.dtype));
+  impl->storage = std::make_shared<Block>(options.device, static_cast<std::size_t>(*bytes));
   return Tensor::from_impl(std::move(impl));
 }
 

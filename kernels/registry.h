@@ -30,14 +30,15 @@ struct Variant {
   void (*function)();  // cast back to the slot's own signature by Kernel
 };
 
-// What a profiler sees of one launch. Called on the launching thread, around the call.
+// What a profiler sees of one launch: called around it, also when it throws.
 class LaunchObserver {
  public:
   virtual ~LaunchObserver() = default;
   virtual void begin_launch(const char* kernel, const char* variant, std::span<const View> views) = 0;
   virtual void end_launch() = 0;
 };
-inline constinit LaunchObserver* launch_observer = nullptr;
+// Of the launches that this thread makes. Each thread has its own: a profiler comes and goes while others work.
+inline constinit thread_local LaunchObserver* launch_observer = nullptr;
 
 // The part of a slot that does not depend on its signature.
 class KernelSlot {
@@ -103,8 +104,10 @@ class Kernel<void(Args...)> : public KernelSlot {
       return;
     }
     observe(variant, args...);
+    const struct Launch {
+      ~Launch() { launch_observer->end_launch(); }
+    } launch;
     function(args...);
-    launch_observer->end_launch();
   }
 
  private:
