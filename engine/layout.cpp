@@ -61,6 +61,7 @@ Layout Layout::contiguous(const Shape& shape) {
 }
 
 bool Layout::is_contiguous() const {
+  if (count() == 0) return true;
   std::int64_t expected = 1;
   for (int i = rank() - 1; i >= 0; --i) {
     if (shape[i] != 1 && strides[i] != expected) return false;

@@ -86,8 +86,9 @@ struct View {
     return n;
   }
 
-  // Row-major without gaps. Axes of length 1 may have any stride.
+  // Row-major without gaps. Axes of length 1 may have any stride, and all of them where there are no elements.
   bool is_contiguous() const {
+    if (size() == 0) return true;
     std::int64_t expected = 1;
     for (int i = rank - 1; i >= 0; --i) {
       if (shape[i] != 1 && strides[i] != expected) return false;
