@@ -125,7 +125,7 @@ class Visitor {
   }
 
   std::vector<Visit> watch() {
-    const int third = (settings_.longest - settings_.shortest + 1) / 3;
+    const int third = (settings_.longest - settings_.shortest) / 3;
     const int visits = settings_.shortest + habit_ * third + static_cast<int>(random_.below(third + 1));
     double day = 16436 + static_cast<double>(random_.below(365));  // days since 1970: in the year 2015
     while (static_cast<int>(visits_.size()) < visits) {
