@@ -112,6 +112,7 @@ Attended MultiheadAttention::operator()(const Tensor& query, const Tensor& key, 
                                                             .key_lengths = options.key_lengths,
                                                             .window = options.window,
                                                             .dropout = training() ? dropout_ : 0,
+                                                            .scale = options.scale,
                                                             .return_weights = options.need_weights});
   const Tensor joined = attention.output.transpose(1, 2).reshape(query.shape());  // [batch, queries, embed_dim]
   const bool average = options.need_weights && options.average_attn_weights;

@@ -4,7 +4,7 @@ namespace heed::nn {
 
 TransformerEncoderLayer::TransformerEncoderLayer(std::int64_t d_model, std::int64_t nhead,
                                                  const TransformerEncoderLayerOptions& options)
-    : self_attn(d_model, nhead, {.dropout = options.dropout, .bias = options.bias}),
+    : self_attn(d_model, nhead, {.dropout = options.attention_dropout.value_or(options.dropout), .bias = options.bias}),
       linear1(d_model, options.dim_feedforward, options.bias),
       linear2(options.dim_feedforward, d_model, options.bias),
       norm1(d_model, options.layer_norm_eps, options.bias),

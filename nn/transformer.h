@@ -17,6 +17,7 @@ enum class Activation { relu, gelu };
 struct TransformerEncoderLayerOptions {
   std::int64_t dim_feedforward = 2048;
   double dropout = 0.1;
+  std::optional<double> attention_dropout = {};  // on the attention weights; as dropout unless given
   Activation activation = Activation::relu;
   double layer_norm_eps = 1e-5;
   bool norm_first = false;  // normalise what goes into a block (pre-norm), not what comes out of the sum after it

@@ -17,7 +17,9 @@ void for_each_setting(SettingsType& s, Visit&& visit) {
   visit("heads", s.heads);
   visit("hidden", s.hidden);
   visit("attention", s.attention);
+  visit("recency_slopes", s.recency_slopes);
   visit("dropout", s.dropout);
+  visit("attention_dropout", s.attention_dropout);
   visit("loss", s.loss);
   visit("negatives", s.negatives);
   visit("gbce_calibration", s.gbce_calibration);
@@ -29,6 +31,7 @@ void for_each_setting(SettingsType& s, Visit&& visit) {
   visit("weight_decay", s.weight_decay);
   visit("warm_up", s.warm_up);
   visit("clip_norm", s.clip_norm);
+  visit("shuffle_ties", s.shuffle_ties);
   visit("fit_validation", s.fit_validation);
   visit("seed", s.seed);
 }
@@ -78,7 +81,10 @@ void check_settings(const Settings& s) {
   positive("batch_events", s.batch_events);
   positive("learning_rate", s.learning_rate);
   check(s.width % s.heads == 0, "settings: width {} is not a multiple of heads {}", s.width, s.heads);
+  check(s.recency_slopes.empty() || static_cast<std::int64_t>(s.recency_slopes.size()) == s.heads,
+        "settings: {} recency_slopes for {} heads", s.recency_slopes.size(), s.heads);
   share("dropout", s.dropout);
+  share("attention_dropout", s.attention_dropout);
   share("label_smoothing", s.label_smoothing);
   share("warm_up", s.warm_up);
   check(s.weight_decay >= 0, "settings: weight_decay is {}", s.weight_decay);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -36,6 +37,7 @@ struct Settings {
   double weight_decay = 0.01;
   double warm_up = 0.05;        // share of the steps over which the learning rate rises; then it falls as a cosine
   double clip_norm = 1;         // 0: no clipping
+  bool shuffle_ties = false;    // sequential: events of one moment come in a new order every epoch
   bool fit_validation = false;  // train on the second-last events too, once everything was tuned on them
   std::uint64_t seed = 1;
 };

@@ -1,0 +1,45 @@
+// From histories to the batches that the sequential model trains on.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/tensor.h"
+#include "examples/recommender/settings.h"
+#include "examples/recommender/split.h"
+
+namespace heed::recommender {
+
+// Windows of several people's histories, padded on the right: from every event of a window the next one is to be told.
+struct SequenceBatch {
+  Tensor history;    // i64 [batch, length]
+  Tensor positions;  // i64 [events]: where in the flattened history the real events stand
+  Tensor target;     // i64 [events]: the event after each
+  Tensor negatives;  // i64 [settings.negatives], none of them a target; undefined for the loss "softmax"
+};
+
+// Cuts histories anew every epoch. A history longer than settings.length gives several windows, whose borders move from
+// epoch to epoch, so that every event is seen with many a beginning. Windows of like lengths come into one batch, so
+// that little of it is padding.
+class SequenceSampler {
+ public:
+  SequenceSampler(const Histories& histories, std::int64_t items, const Settings& settings);
+
+  // Fixed by the settings' seed and the number of the epoch. About the same number in every epoch.
+  std::vector<SequenceBatch> epoch(std::int64_t number) const;
+  std::int64_t events() const { return events_; }  // targets per epoch
+
+ private:
+  struct Window {
+    std::size_t history;
+    std::int64_t begin, length;  // of its inputs
+  };
+  std::vector<Window> windows(std::int64_t epoch) const;
+
+  Histories histories_;
+  std::int64_t items_;
+  Settings settings_;
+  std::int64_t events_ = 0;
+};
+
+}  // namespace heed::recommender

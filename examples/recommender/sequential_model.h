@@ -1,0 +1,44 @@
+// The sequential model: a causal transformer over a person's last events, in the layout of SASRec (Kang and McAuley 2018,
+// arXiv 1808.09781). What it makes of the history up to an event is compared with every item's own embedding.
+#pragma once
+
+#include <optional>
+
+#include "examples/recommender/settings.h"
+#include "nn/embedding.h"
+#include "nn/positional.h"
+#include "nn/transformer.h"
+
+namespace heed::recommender {
+
+class SequentialModel : public nn::Module {
+ public:
+  SequentialModel(const Settings& settings, std::int64_t items);
+
+  struct Encoded {
+    Tensor hidden;                // [batch, length, width]
+    std::vector<Tensor> weights;  // of each layer [batch, length, length], mean over the heads, if asked for
+  };
+  // history i64 [batch, length], oldest first, padded on the right with any item: being causal, no event sees what comes
+  // after it. Events where `visible` (bool [batch, length]) is false are not attended to by any other.
+  Encoded encode(const Tensor& history, const Tensor& visible = {}, bool need_weights = false) const;
+  // hidden [..., width] against every item: [..., items]
+  Tensor scores(const Tensor& hidden) const { return linear(hidden, items.weight); }
+
+  nn::Embedding items;
+  std::optional<nn::LearnedPositions> positions;
+  nn::Dropout dropout;
+  nn::TransformerEncoder encoder;
+
+ private:
+  bool attention_;
+  std::int64_t heads_;
+  Tensor recency_;  // [heads, length, length], -inf above the diagonal; undefined with learned positions
+};
+
+// The loss of predicting target [n] i64 from hidden [n, width]: settings.loss. `negatives` [m] i64 are used by all but
+// "softmax"; none of them is a target.
+Tensor sequential_loss(const SequentialModel& model, const Settings& settings, const Tensor& hidden,
+                       const Tensor& target, const Tensor& negatives);
+
+}  // namespace heed::recommender
