@@ -144,22 +144,22 @@ void log_softmax_backward_row(const float* y, const float* dy, float* dx, std::i
   });
 }
 
-bool forward_three_pass(const View& x, const View& y, int axis) {
+bool softmax_three_pass_f32(const View& x, const View& y, int axis) {
   return for_rows(axis, softmax_row_three_pass, x, y);
 }
-bool forward_online(const View& x, const View& y, int axis) {
+bool softmax_online_f32(const View& x, const View& y, int axis) {
   return for_rows(axis, softmax_row_online, x, y);
 }
-bool log_forward_two_pass(const View& x, const View& y, int axis) {
+bool log_softmax_two_pass_f32(const View& x, const View& y, int axis) {
   return for_rows(axis, log_softmax_row_two_pass, x, y);
 }
-bool log_forward_online(const View& x, const View& y, int axis) {
+bool log_softmax_online_f32(const View& x, const View& y, int axis) {
   return for_rows(axis, log_softmax_row_online, x, y);
 }
-bool backward(const View& y, const View& dy, const View& dx, int axis) {
+bool softmax_backward_f32(const View& y, const View& dy, const View& dx, int axis) {
   return for_rows(axis, softmax_backward_row, y, dy, dx);
 }
-bool log_backward(const View& y, const View& dy, const View& dx, int axis) {
+bool log_softmax_backward_f32(const View& y, const View& dy, const View& dx, int axis) {
   return for_rows(axis, log_softmax_backward_row, y, dy, dx);
 }
 
@@ -170,49 +170,38 @@ HWY_AFTER_NAMESPACE();
 namespace heed::kernels {
 namespace {
 
-HWY_EXPORT(forward_three_pass);
-HWY_EXPORT(forward_online);
-HWY_EXPORT(log_forward_two_pass);
-HWY_EXPORT(log_forward_online);
-HWY_EXPORT(backward);
-HWY_EXPORT(log_backward);
+HWY_EXPORT(softmax_three_pass_f32);
+HWY_EXPORT(softmax_online_f32);
+HWY_EXPORT(log_softmax_two_pass_f32);
+HWY_EXPORT(log_softmax_online_f32);
+HWY_EXPORT(softmax_backward_f32);
+HWY_EXPORT(log_softmax_backward_f32);
 
 void softmax_three_pass(View x, View y, int axis, Stream stream) {
-  if (!HWY_DYNAMIC_DISPATCH(forward_three_pass)(x, y, axis)) softmax_forward_reference(x, y, axis, stream);
+  if (!HWY_DYNAMIC_DISPATCH(softmax_three_pass_f32)(x, y, axis)) softmax_forward_reference(x, y, axis, stream);
 }
 void softmax_online(View x, View y, int axis, Stream stream) {
-  if (!HWY_DYNAMIC_DISPATCH(forward_online)(x, y, axis)) softmax_forward_reference(x, y, axis, stream);
+  if (!HWY_DYNAMIC_DISPATCH(softmax_online_f32)(x, y, axis)) softmax_forward_reference(x, y, axis, stream);
 }
 void log_softmax_two_pass(View x, View y, int axis, Stream stream) {
-  if (!HWY_DYNAMIC_DISPATCH(log_forward_two_pass)(x, y, axis)) log_softmax_forward_reference(x, y, axis, stream);
+  if (!HWY_DYNAMIC_DISPATCH(log_softmax_two_pass_f32)(x, y, axis)) log_softmax_forward_reference(x, y, axis, stream);
 }
 void log_softmax_online(View x, View y, int axis, Stream stream) {
-  if (!HWY_DYNAMIC_DISPATCH(log_forward_online)(x, y, axis)) log_softmax_forward_reference(x, y, axis, stream);
+  if (!HWY_DYNAMIC_DISPATCH(log_softmax_online_f32)(x, y, axis)) log_softmax_forward_reference(x, y, axis, stream);
 }
 void softmax_backward_simd(View y, View dy, View dx, int axis, Stream stream) {
-  if (!HWY_DYNAMIC_DISPATCH(backward)(y, dy, dx, axis)) softmax_backward_reference(y, dy, dx, axis, stream);
+  if (!HWY_DYNAMIC_DISPATCH(softmax_backward_f32)(y, dy, dx, axis)) softmax_backward_reference(y, dy, dx, axis, stream);
 }
 void log_softmax_backward_simd(View y, View dy, View dx, int axis, Stream stream) {
-  if (!HWY_DYNAMIC_DISPATCH(log_backward)(y, dy, dx, axis)) log_softmax_backward_reference(y, dy, dx, axis, stream);
-}
-
-// Beyond this many floats, a row no longer stays in a common L2 cache between the passes.
-constexpr std::int64_t longest_cached_row = 65536;
-
-void softmax_by_length(View x, View y, int axis, Stream stream) {
-  (x.shape[axis] <= longest_cached_row ? softmax_three_pass : softmax_online)(x, y, axis, stream);
-}
-void log_softmax_by_length(View x, View y, int axis, Stream stream) {
-  (x.shape[axis] <= longest_cached_row ? log_softmax_two_pass : log_softmax_online)(x, y, axis, stream);
+  if (!HWY_DYNAMIC_DISPATCH(log_softmax_backward_f32)(y, dy, dx, axis))
+    log_softmax_backward_reference(y, dy, dx, axis, stream);
 }
 
 constexpr DeviceType cpu = DeviceType::cpu;
-const Register three_pass{softmax_forward, cpu, "three_pass", &softmax_three_pass};
+const Register three_pass{softmax_forward, cpu, "three_pass", &softmax_three_pass, is_default};
 const Register online{softmax_forward, cpu, "online", &softmax_online};
-const Register by_length{softmax_forward, cpu, "simd", &softmax_by_length, is_default};
-const Register log_two_pass{log_softmax_forward, cpu, "two_pass", &log_softmax_two_pass};
+const Register log_two_pass{log_softmax_forward, cpu, "two_pass", &log_softmax_two_pass, is_default};
 const Register log_online{log_softmax_forward, cpu, "online", &log_softmax_online};
-const Register log_by_length{log_softmax_forward, cpu, "simd", &log_softmax_by_length, is_default};
 const Register simd_backward{softmax_backward, cpu, "simd", &softmax_backward_simd, is_default};
 const Register simd_log_backward{log_softmax_backward, cpu, "simd", &log_softmax_backward_simd, is_default};
 
