@@ -94,7 +94,7 @@ TEST_CASE("layout: contiguous is row-major") {
 
 TEST_CASE("layout: is_contiguous means that the places follow one another") {
   for (const Layout& layout : samples()) {
-    INFO(layout.shape << " " << layout.strides);
+    INFO(to_string(layout.shape), " ", to_string(layout.strides));
     CHECK_EQ(layout.is_contiguous(), places(layout) == counted(layout.count(), layout.offset));
   }
 }
@@ -183,7 +183,7 @@ TEST_CASE("layout: reshaped finds a view exactly where strides for one exist") {
       shapes = {{0}, {3, 0}, {0, 2, 5}};
     }
     for (const Shape& shape : shapes) {
-      INFO(layout.shape << " " << layout.strides << " to " << shape);
+      INFO(to_string(layout.shape), " ", to_string(layout.strides), " to ", to_string(shape));
       const std::optional<Layout> result = layout.reshaped(shape);
       CHECK_EQ(result.has_value(), layout.count() == 0 || fits_strides(places(layout), shape));
       ++(result ? views : copies);
@@ -208,7 +208,7 @@ TEST_CASE("broadcast: NumPy's rule, from the last axis on") {
         expected.push_back(x == 1 ? y : x);
       }
       const std::optional<Shape> actual = broadcast(a, b);
-      INFO(a << " with " << b);
+      INFO(to_string(a), " with ", to_string(b));
       CHECK_EQ(actual.has_value(), fits);
       if (actual) CHECK_EQ(*actual, expected);
     }

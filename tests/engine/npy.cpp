@@ -204,7 +204,7 @@ TEST_CASE("npy: damaged files never crash the reader") {
     const std::string whole = file_of(1, described(descr, "(2, 3)", "True"), data);
     CHECK(survives(whole));
     for (std::size_t length = 0; length < whole.size(); ++length) {
-      if (survives(whole.substr(0, length))) FAIL_CHECK("a file cut after " << length << " bytes was read");
+      if (survives(whole.substr(0, length))) FAIL_CHECK("a file cut after ", length, " bytes was read");
     }
     for (std::size_t bit = 0; bit < 8 * whole.size(); ++bit) {
       std::string damaged = whole;

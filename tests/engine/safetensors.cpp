@@ -74,7 +74,7 @@ TEST_CASE("half_to_float is exact for every half") {
     const float actual = half_to_float(static_cast<std::uint16_t>(half));
     const bool same = std::isnan(expected) ? std::isnan(actual)
                                            : actual == expected && std::signbit(actual) == std::signbit(expected);
-    if (!same) FAIL_CHECK(half << ": " << actual << " instead of " << expected);
+    if (!same) FAIL_CHECK(half, ": ", actual, " instead of ", expected);
   }
 }
 
@@ -162,7 +162,7 @@ TEST_CASE("safetensors: malformed files are refused with the reason") {
   expect("{}", "x", "the tensors take 0 bytes, but the file holds 1 bytes of data");
   for (const char* broken : {"{", "{}}", "{]", "{\"a\"}", "{\"\xff\":{}}", "{} {}", "{\"a\":{\"dtype\":\"F32\",}}"}) {
     const std::string message = complaint(folder / "x", file_of(broken, ""));
-    CHECK_MESSAGE(message.starts_with("the header is not JSON: "), broken << ": " << message);
+    CHECK_MESSAGE(message.starts_with("the header is not JSON: "), broken, ": ", message);
   }
 
   const auto tensor = [](const std::string& text) { return "{\"t\":" + text + "}"; };
@@ -268,7 +268,7 @@ TEST_CASE("safetensors: damaged files never crash the reader") {
   };
   CHECK(survives(whole));
   for (std::size_t length = 0; length < whole.size(); ++length) {
-    if (survives(whole.substr(0, length))) FAIL_CHECK("a file cut after " << length << " bytes was read");
+    if (survives(whole.substr(0, length))) FAIL_CHECK("a file cut after ", length, " bytes was read");
   }
   std::mt19937_64 random(1);
   for (std::size_t i = 0; i < whole.size(); ++i) {  // one bit of every byte
