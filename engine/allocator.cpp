@@ -30,6 +30,7 @@ class Pool {
   // Best fit within twice the size: a block much larger than the request would be missed by the request it fits.
   void* allocate(std::size_t bytes, std::size_t& capacity) {
     const std::lock_guard lock(mutex_);
+    check(bytes <= PTRDIFF_MAX, "out of memory on cpu: requested {} bytes, more than any object may have", bytes);
     const std::size_t wanted = rounded(bytes);
     ++stats_.allocations;
     void* data = nullptr;

@@ -19,17 +19,21 @@ constinit thread_local bool grad_mode = true;
 // A chain of nodes would be destroyed by recursion, one stack frame a node, and overflow the stack. So whoever lets go
 // of a node last puts it on this list, and the outermost such call works the list off.
 void destroy_iteratively(Node* node) {
-  static thread_local std::vector<Node*> pending;
-  static thread_local bool draining = false;
-  pending.push_back(node);
-  if (draining) return;
-  draining = true;
-  while (!pending.empty()) {
-    Node* next = pending.back();
-    pending.pop_back();
+  // The list is a local variable: one with thread storage would be gone when tensors with static storage are destroyed.
+  static constinit thread_local std::vector<Node*>* pending = nullptr;
+  if (pending != nullptr) {
+    pending->push_back(node);
+    return;
+  }
+  std::vector<Node*> list;
+  pending = &list;
+  delete node;
+  while (!list.empty()) {
+    Node* next = list.back();
+    list.pop_back();
     delete next;
   }
-  draining = false;
+  pending = nullptr;
 }
 
 // Gradients on their way to one node: one slot per output of it.
@@ -142,8 +146,9 @@ void Traversal::run_hooks(const Node& node, Slots& dys) {
     if (!dy.defined()) continue;
     const Tensor replacement = hook.function(dy);
     if (!replacement.defined()) continue;
-    check(replacement.shape() == dy.shape(), "hook on {}: returned shape {} for a gradient of shape {}", node.name,
-          replacement.shape(), dy.shape());
+    check(replacement.shape() == dy.shape() && replacement.dtype() == dy.dtype(),
+          "hook on {}: returned shape {} ({}) for a gradient of shape {} ({})", node.name, replacement.shape(),
+          replacement.dtype(), dy.shape(), dy.dtype());
     dy = replacement;
   }
 }
@@ -160,7 +165,9 @@ void Traversal::visit(const std::shared_ptr<Node>& node, Slots& dys) {
     const std::shared_ptr<TensorImpl> leaf = node->leaf.lock();
     if (targets_ != nullptr || leaf == nullptr) return;
     if (!leaf->grad.defined()) {
-      leaf->grad = dys[0].contiguous();
+      // A gradient that somebody else holds as well, another leaf or the caller, is copied: optimisers clip in place.
+      const bool is_free = options_.create_graph || solely_owned(dys[0]);
+      leaf->grad = is_free ? dys[0].contiguous() : dys[0].clone();
     } else {
       leaf->grad = options_.create_graph ? leaf->grad + dys[0] : accumulate(std::move(leaf->grad), dys[0]);
     }

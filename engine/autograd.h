@@ -126,6 +126,7 @@ class Node {
   std::vector<Edge> inputs;
   std::vector<Output> outputs;
   std::vector<Hook> hooks;
+  int hooks_ever = 0;         // ids are not given out twice
   BackwardFunction backward;  // empty for a leaf, and once the graph was freed
   bool is_leaf = false;
   std::weak_ptr<TensorImpl> leaf;  // of a leaf: the tensor whose grad() it feeds

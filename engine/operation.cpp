@@ -1,6 +1,7 @@
 #include "engine/operation.h"
 
 #include <cmath>
+#include <utility>
 
 #include "kernels/elementwise/elementwise.h"
 
@@ -39,6 +40,11 @@ std::string shapes_of(const std::vector<Tensor>& tensors) {
 void search_anomaly(const std::string& what, const std::vector<Tensor>& results, const std::vector<Tensor>& inputs,
                     bool infinite_too) {
   const GradMode no_grad(false);
+  // Reading the values runs operations of its own, which are not to be searched in turn.
+  const struct Suspended {
+    int depth = std::exchange(anomaly_depth, 0);
+    ~Suspended() { anomaly_depth = depth; }
+  } suspended;
   for (std::size_t i = 0; i < results.size(); ++i) {
     const std::int64_t index = find_anomaly(results[i], infinite_too);
     if (index < 0) continue;
@@ -160,9 +166,12 @@ Gradients run_backward(const std::shared_ptr<Node>& node, std::vector<Tensor>& d
   return gradients;
 }
 
+bool solely_owned(const Tensor& x) {
+  return x.impl().use_count() == 1 && x.impl()->storage.use_count() == 1 && x.is_contiguous();
+}
+
 Tensor accumulate(Tensor sum, const Tensor& x) {
-  const bool sole_owner = sum.impl().use_count() == 1 && sum.impl()->storage.use_count() == 1 && sum.is_contiguous();
-  const Tensor result = sole_owner ? sum : empty_like(sum);
+  const Tensor result = solely_owned(sum) ? sum : empty_like(sum);
   kernels::add(sum.view(), x.view(), result.view(), Stream{sum.device(), nullptr});
   return result;
 }

@@ -100,6 +100,9 @@ inline constinit thread_local OperationObserver* operation_observer = nullptr;
 Gradients run_backward(const std::shared_ptr<Node>& node, std::vector<Tensor>& dys, const std::vector<bool>& needs,
                        bool create_graph);
 
+// Whether x is contiguous and no other handle or view shares its memory: then it may be written in place.
+bool solely_owned(const Tensor& x);
+
 // Adds x to `sum`, both of one shape; in place when nobody else holds sum's memory. No graph.
 Tensor accumulate(Tensor sum, const Tensor& x);
 

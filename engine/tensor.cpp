@@ -13,17 +13,24 @@ Stream stream_of(const Tensor& x) {
   return {x.device(), nullptr};
 }
 
-std::string format_element(const Tensor& x, const std::vector<double>& values, std::size_t i) {
-  if (x.dtype() == Dtype::boolean) return values[i] != 0 ? "true" : "false";
-  if (!is_floating(x.dtype())) return fmt::format("{}", static_cast<std::int64_t>(values[i]));
-  return fmt::format("{:.4g}", values[i]);
+// The text of every element, in row-major order.
+std::vector<std::string> format_elements(const Tensor& x) {
+  std::vector<std::string> texts;
+  if (x.dtype() == Dtype::boolean) {
+    for (const bool value : x.to_vector<bool>()) texts.emplace_back(value ? "true" : "false");
+  } else if (is_floating(x.dtype())) {
+    for (const double value : x.to_vector<double>()) texts.push_back(fmt::format("{:.4g}", value));
+  } else {
+    for (const std::int64_t value : x.to_vector<std::int64_t>()) texts.push_back(fmt::format("{}", value));
+  }
+  return texts;
 }
 
 // One bracket of the printed form: the elements from `first` on along `axis`, `span` elements in all. Long axes show
 // three at each end.
-std::string format_axis(const Tensor& x, const std::vector<double>& values, int axis, std::size_t first,
+std::string format_axis(const Tensor& x, const std::vector<std::string>& values, int axis, std::size_t first,
                         std::size_t span) {
-  if (axis == x.rank()) return format_element(x, values, first);
+  if (axis == x.rank()) return values[first];
   constexpr std::int64_t edge = 3;
   const std::int64_t length = x.shape()[axis];
   const std::size_t step = length == 0 ? 0 : span / static_cast<std::size_t>(length);
@@ -125,7 +132,7 @@ int Tensor::register_hook(std::function<Tensor(const Tensor&)> hook) const {
   TensorImpl& impl = checked();
   check(impl.node != nullptr, "register_hook: tensor of shape {} does not require a gradient", shape());
   std::vector<Node::Hook>& hooks = impl.node->hooks;
-  const int id = hooks.empty() ? 0 : hooks.back().id + 1;
+  const int id = impl.node->hooks_ever++;
   hooks.push_back({id, impl.output_index, std::move(hook)});
   return id;
 }
@@ -210,7 +217,7 @@ template Tensor from_vector(const std::vector<bool>&, const Shape&, Device);
 
 std::string to_string(const Tensor& x) {
   if (!x.defined()) return "tensor(undefined)";
-  const std::vector<double> values = x.to_vector<double>();
+  const std::vector<std::string> values = format_elements(x);
   return fmt::format("tensor({}, {})", format_axis(x, values, 0, 0, values.size()), x.dtype());
 }
 

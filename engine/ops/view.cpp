@@ -19,8 +19,10 @@ Shape resolved(const Operation& op, Shape shape, const Tensor& x) {
       continue;
     }
     op.check(shape[i] >= 0, "negative length in shape {}", shape);
-    known *= shape[i];
+    const bool overflows = __builtin_mul_overflow(known, std::max<std::int64_t>(shape[i], 1), &known);
+    op.check(!overflows, "shape {} does not fit a tensor of shape {}", shape, x.shape());
   }
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) known = 0;
   const bool fits = unknown < 0 ? known == x.count() : known != 0 && x.count() % known == 0;
   op.check(fits, "shape {} does not fit a tensor of shape {}", shape, x.shape());
   if (unknown >= 0) shape[unknown] = x.count() / known;
@@ -98,6 +100,7 @@ Tensor Tensor::slice(int axis, std::int64_t start, std::int64_t stop, std::int64
   const std::int64_t length = shape()[axis];
   start = std::clamp<std::int64_t>(start < 0 ? start + length : start, 0, length);
   stop = std::clamp<std::int64_t>(stop < 0 ? stop + length : stop, start, length);
+  step = std::min(step, std::max<std::int64_t>(length, 1));  // a longer one keeps the same element, and may overflow
   const std::int64_t kept = (stop - start + step - 1) / step;
   return op.record(alias(*this, layout().sliced(axis, start, kept, step)), {*this},
                    [=, from = shape()](const Upstream& up) -> Gradients {
@@ -125,6 +128,7 @@ Tensor Tensor::expand(const Shape& shape) const {
     op.check(target[i] >= 0 && (i < added || length == 1 || length == target[i]), "shape {} does not expand to {}",
              this->shape(), shape);
   }
+  op.check(bytes_of(target, size_of(dtype())).has_value(), "shape {} is too large", target);
   if (target == this->shape()) return *this;
   return op.record(alias(*this, layout().expanded(target)), {*this},
                    [from = this->shape()](const Upstream& up) -> Gradients { return {sum_to(up.dy(), from)}; });

@@ -10,7 +10,7 @@
 
 #include "examples/recommender/text.h"
 #include "kernels/error.h"
-#include "tests/examples/temporary_folder.h"
+#include "tests/harness/temporary_folder.h"
 
 namespace {
 
