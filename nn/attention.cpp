@@ -9,20 +9,17 @@ namespace {
 
 constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
-Shape shape_of(const Tensor& x) {
-  return x.defined() ? x.shape() : Shape();
-}
-
 void check_inputs(const char* name, const Tensor& query, const Tensor& key, const Tensor& value,
                   const Tensor& key_padding_mask) {
   for (const Tensor* x : {&query, &key, &value})
-    check(x->defined() && x->rank() == 3, "{}: needs [batch, length, dim], not shape {}", name, shape_of(*x));
+    check(x->rank() == 3, "{}: needs [batch, length, dim], not shape {}", name, x->shape());
   check(key.size(0) == query.size(0) && value.size(0) == query.size(0) && value.size(1) == key.size(1),
         "{}: query {}, key {} and value {} do not go together", name, query.shape(), key.shape(), value.shape());
-  check(!key_padding_mask.defined() ||
-            (key_padding_mask.dtype() == Dtype::boolean && key_padding_mask.shape() == Shape{key.size(0), key.size(1)}),
-        "{}: key_padding_mask must be bool of shape [{}, {}], not shape {}", name, key.size(0), key.size(1),
-        shape_of(key_padding_mask));
+  const Shape expected = {key.size(0), key.size(1)};
+  if (key_padding_mask.defined() &&
+      (key_padding_mask.dtype() != Dtype::boolean || key_padding_mask.shape() != expected))
+    fail("{}: key_padding_mask must be bool of shape {}, not {} of shape {}", name, expected, key_padding_mask.dtype(),
+         key_padding_mask.shape());
 }
 
 }  // namespace

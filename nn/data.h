@@ -87,6 +87,8 @@ class DataLoader {
               return collate(std::move(samples));
             },
             options) {}
+  DataLoader(const DataLoader&) = delete;  // the reading thread knows it by its address
+  DataLoader& operator=(const DataLoader&) = delete;
 
   // The next batch of the epoch; nothing at its end, and then the first of the next epoch. What make_batch throws is
   // thrown here, in its turn.
