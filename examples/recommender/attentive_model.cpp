@@ -23,14 +23,14 @@ AttentiveModel::AttentiveModel(const Settings& settings, std::int64_t user_count
 
 AttentiveModel::Scored AttentiveModel::operator()(const Examples& examples, bool need_weights) const {
   const Tensor past = dropout(items(examples.history) + reactions(examples.reaction));  // [batch, length, width]
-  const Tensor candidate = dropout(items(examples.candidate));                          // [batch, width]
+  const Tensor candidate = dropout(items(examples.candidate));                          // [batch, candidates, width]
+  const Tensor user = dropout(users(examples.user)).unsqueeze(1).expand(candidate.shape());
   nn::AttendOptions options{.key_lengths = examples.lengths, .need_weights = need_weights};
   if (examples.visible.defined()) options.mask = examples.visible.unsqueeze(1).unsqueeze(1);  // [batch, 1, 1, length]
   if (!attends_) options.scale = 0;
-  const nn::Attended context = attention(candidate.unsqueeze(1), past, past, options);
-  const Tensor joined = cat({dropout(users(examples.user)), context.output.squeeze(1), candidate}, 1);
-  const Tensor logit = out(dropout(tanh(hidden(joined)))).squeeze(1);
-  return {logit, need_weights ? context.weights.squeeze(1) : Tensor()};
+  const nn::Attended context = attention(candidate, past, past, options);
+  const Tensor joined = cat({user, context.output, candidate}, 2);  // [batch, candidates, 3 width]
+  return {out(dropout(tanh(hidden(joined)))).squeeze(2), context.weights};
 }
 
 }  // namespace heed::recommender

@@ -25,10 +25,12 @@ class AttentiveModel : public nn::Module {
     Tensor visible = {};  // bool [batch, length]: events to look at; undefined: all
   };
   struct Scored {
-    Tensor logit;    // [batch]
-    Tensor weights;  // [batch, length], if asked for
+    Tensor logit;    // [batch, candidates]
+    Tensor weights;  // [batch, candidates, length], if asked for
   };
   Scored operator()(const Examples& examples, bool need_weights = false) const;
+
+  std::int64_t unknown_user() const { return users.weight.size(0) - 1; }
 
   nn::Embedding users, items, reactions;
   nn::MultiheadAttention attention;

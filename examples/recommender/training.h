@@ -1,0 +1,49 @@
+// Training runs.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "examples/recommender/evaluation.h"
+#include "examples/recommender/ranker.h"
+
+namespace heed::recommender {
+
+struct EpochRecord {
+  std::int64_t epoch = 0;                                  // from 1
+  double loss = 0;                                         // mean over the epoch
+  double seconds = 0;                                      // since the start
+  std::vector<std::pair<std::string, double>> validation;  // name and value, where it was measured
+};
+
+// What a training leaves beside the weights.
+struct TrainingRecord {
+  std::vector<EpochRecord> epochs;
+  std::vector<double> losses;  // of every step
+  double seconds = 0;
+  std::int64_t parameters = 0;
+};
+nlohmann::ordered_json to_json(const TrainingRecord& record);
+
+struct TrainingOptions {
+  bool quiet = false;
+  std::int64_t validate_every = 0;  // epochs; 0: about five times in all. Never with settings.fit_validation.
+  EvaluationSettings validation;    // sequential: how
+};
+
+// The model is left in evaluation mode. With the same settings, data and seed the losses repeat to the last bit.
+TrainingRecord train_sequential(Ranker& ranker, const LeaveOneOut& split, const Settings& settings,
+                                const TrainingOptions& options);
+// Validates by AUC after every epoch and keeps the weights of the best one.
+TrainingRecord train_attentive(Ranker& ranker, const Interactions& data, const GlobalTimeSplit& split,
+                               const Settings& settings, const TrainingOptions& options);
+
+// Scores people in batches, for evaluate().
+Scorer scorer_of(const Ranker& ranker);
+
+// The logits of a model for labelled events, each given the events of its user before it.
+std::vector<float> pointwise_logits(const Ranker& ranker, const Interactions& data, std::span<const Labelled> rows,
+                                    const Settings& settings);
+
+}  // namespace heed::recommender
