@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -27,6 +28,15 @@ auto retried(Call&& call) {
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
+// Makes the names in a folder last: a rename is an entry of the folder, which reaches the disk on its own account. Not
+// every file system can be asked to hurry with that; what was renamed is whole either way.
+void sync_folder(const std::filesystem::path& folder) {
+  const int descriptor = retried([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
 }
 
 }  // namespace
@@ -102,12 +112,89 @@ void AtomicFile::commit() {
   check(retried([&] { return ::fsync(descriptor_); }) == 0, "write {}: {}", path_.string(), system_message());
   check(::rename(temporary_.c_str(), path_.c_str()) == 0, "write {}: {}", path_.string(), system_message());
   ::close(std::exchange(descriptor_, -1));
-  // The rename is an entry of the folder, which reaches the disk on its own account. Not every file system can be asked
-  // to hurry with that; the file is whole either way.
-  const int folder = retried([&] { return ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
-  if (folder < 0) return;
-  ::fsync(folder);
-  ::close(folder);
+  sync_folder(folder_of(path_));
+}
+
+namespace {
+
+// A folder and its two stand-ins beside it. The moments of a replacement, and what lies on the disk:
+//   the new one is written        folder    fresh (incomplete)
+//   ... and complete              folder    fresh
+//   the first rename              previous  fresh
+//   the second                    folder    previous
+//   previous is removed           folder
+// `previous` and `fresh` exist without `folder` only after the first rename, and `fresh` is complete then.
+struct Places {
+  explicit Places(const std::filesystem::path& path) : folder(std::filesystem::absolute(path).lexically_normal()) {
+    if (!folder.has_filename()) folder = folder.parent_path();  // "run/"
+    fresh = beside(".fresh");
+    previous = beside(".previous");
+  }
+  std::filesystem::path beside(const char* suffix) const {
+    return folder.parent_path() / ("." + folder.filename().string() + suffix);
+  }
+  bool interrupted() const {
+    return !std::filesystem::exists(folder) && std::filesystem::exists(previous) && std::filesystem::exists(fresh);
+  }
+
+  std::filesystem::path folder, fresh, previous;
+};
+
+// File system errors as heed's own.
+template <class Body>
+auto reported(const std::filesystem::path& path, Body&& body) {
+  try {
+    return body();
+  } catch (const std::filesystem::filesystem_error& error) {
+    fail("write {}: {}", path.string(), error.code().message());
+  }
+}
+
+}  // namespace
+
+AtomicFolder::AtomicFolder(const std::filesystem::path& path, std::vector<std::string> members) : path_(path) {
+  recover(path);
+  reported(path, [&] {
+    const Places places(path);
+    if (std::filesystem::exists(places.folder)) {
+      check(std::filesystem::is_directory(places.folder), "write {}: is not a folder", path.string());
+      for (const auto& entry : std::filesystem::directory_iterator(places.folder)) {
+        const std::string name = entry.path().filename().string();
+        check(std::find(members.begin(), members.end(), name) != members.end(),
+              "write {}: the folder is there already and holds {}, which would be deleted", path.string(), name);
+      }
+    }
+    std::filesystem::create_directories(places.folder.parent_path());
+    std::filesystem::remove_all(places.previous);
+    std::filesystem::remove_all(places.fresh);
+    std::filesystem::create_directory(places.fresh);
+    fresh_ = places.fresh;
+  });
+}
+
+void AtomicFolder::commit() {
+  reported(path_, [&] {
+    const Places places(path_);
+    sync_folder(places.fresh);
+    if (std::filesystem::exists(places.folder)) std::filesystem::rename(places.folder, places.previous);
+    std::filesystem::rename(places.fresh, places.folder);
+    sync_folder(places.folder.parent_path());
+    std::filesystem::remove_all(places.previous);
+  });
+}
+
+bool AtomicFolder::exists(const std::filesystem::path& path) {
+  const Places places(path);
+  return std::filesystem::is_directory(places.folder) || places.interrupted();
+}
+
+void AtomicFolder::recover(const std::filesystem::path& path) {
+  reported(path, [&] {
+    const Places places(path);
+    if (!places.interrupted()) return;
+    std::filesystem::rename(places.fresh, places.folder);
+    sync_folder(places.folder.parent_path());
+  });
 }
 
 void write_file(const std::filesystem::path& path, std::string_view contents) {

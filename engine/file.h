@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace heed {
 
@@ -53,6 +54,25 @@ class AtomicFile {
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   int descriptor_ = -1;
+};
+
+// A folder of files that appears, or replaces an older one, as a whole at commit(): at every moment, a crash included,
+// one complete folder is to be found. Until then the files are written into fresh(), a folder beside it.
+class AtomicFolder {
+ public:
+  // `members` are the names of files that such a folder may hold. What it replaces is deleted: a folder that holds
+  // anything else is refused.
+  AtomicFolder(const std::filesystem::path& path, std::vector<std::string> members);
+
+  const std::filesystem::path& fresh() const { return fresh_; }
+  void commit();
+
+  // Whether there is a folder, or one that was being replaced when the program was killed; and completing that.
+  static bool exists(const std::filesystem::path& path);
+  static void recover(const std::filesystem::path& path);
+
+ private:
+  std::filesystem::path path_, fresh_;
 };
 
 // A file of these bytes, by way of AtomicFile.
