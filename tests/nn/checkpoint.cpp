@@ -129,8 +129,9 @@ TEST_CASE("checkpoint: never replaces what is something else") {
   };
   const fs::path file = temporary.write("thesis/chapter.tex", "x");
   const std::string folder = file.parent_path().string();
-  CHECK_EQ(save(folder), "save_checkpoint " + folder + ": holds chapter.tex, which is no part of a checkpoint");
-  CHECK_EQ(save(file.string()), "save_checkpoint " + file.string() + ": is not a folder");
+  CHECK_EQ(save(folder),
+           "write " + folder + ": the folder is there already and holds chapter.tex, which would be deleted");
+  CHECK_EQ(save(file.string()), "write " + file.string() + ": is not a folder");
   CHECK(fs::exists(file));
 }
 
