@@ -22,10 +22,10 @@ void philox_words_reference(std::uint32_t* words, std::uint64_t first, std::int6
 
 void box_muller_reference(const float* u, const float* v, float* cosine, float* sine, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
-    const float radius = std::sqrt(-2 * std::log(u[i]));
-    const float angle = 2 * std::numbers::pi_v<float> * v[i];
-    cosine[i] = radius * std::cos(angle);
-    sine[i] = radius * std::sin(angle);
+    const double radius = std::sqrt(-2 * std::log(double{u[i]}));
+    const double angle = 2 * std::numbers::pi * v[i];
+    cosine[i] = static_cast<float>(radius * std::cos(angle));
+    sine[i] = static_cast<float>(radius * std::sin(angle));
   }
 }
 
