@@ -24,7 +24,8 @@ struct CommonOptions {
 
 void add_common(CLI::App& verb, CommonOptions& common) {
   verb.add_option("--seed", common.seed, "Seed of everything random")->capture_default_str();
-  verb.add_option("--threads", common.threads, "Threads; 0: one per core. Results do not depend on it")->capture_default_str();
+  verb.add_option("--threads", common.threads, "Threads; 0: one per core. Results do not depend on it")
+      ->capture_default_str();
   verb.add_option("--device", common.device, "Where to compute; this build has: cpu")->capture_default_str();
   verb.add_option("--json", common.output.json, "Write the result as JSON to this file, - for standard output");
   verb.add_flag("--quiet", common.output.quiet, "No progress on standard error");
@@ -50,10 +51,13 @@ struct SettingFlags {
 };
 
 void add_settings(CLI::App& verb, SettingFlags& flags) {
-  verb.add_option("--preset", flags.preset, "Settings tuned for a data set, by name (ml-100k, video-games) or a JSON file; flags override it");
+  verb.add_option("--preset", flags.preset,
+                  "Settings tuned for a data set, by name (ml-100k, video-games) or a JSON file; flags override it");
   const auto add = [&](const std::string& flag, const std::string& name, auto type, const std::string& help) {
     using Type = decltype(type);
-    verb.add_option_function<Type>(flag, [&flags, name](const Type& value) { flags.overrides[name] = value; }, help)->group("Settings");
+    verb.add_option_function<Type>(
+            flag, [&flags, name](const Type& value) { flags.overrides[name] = value; }, help)
+        ->group("Settings");
   };
   add("--model", "model", std::string(), "sequential (what comes next) or attentive (would they like it)");
   add("--length", "length", std::int64_t(), "Events of history that the model looks at");
@@ -81,7 +85,8 @@ Settings settings_of(const SettingFlags& flags, std::uint64_t seed) {
     if (!path.has_extension()) path = std::filesystem::path(HEED_PRESETS) / (flags.preset + ".json");
     if (!std::filesystem::exists(path)) {
       std::string known;
-      for (const auto& entry : std::filesystem::directory_iterator(HEED_PRESETS)) known += " " + entry.path().stem().string();
+      for (const auto& entry : std::filesystem::directory_iterator(HEED_PRESETS))
+        known += " " + entry.path().stem().string();
       fail("preset '{}' is neither a file nor one of:{}", flags.preset, known);
     }
     settings = settings_from_json(nlohmann::json::parse(read_file(path)), settings);
@@ -93,21 +98,27 @@ Settings settings_of(const SettingFlags& flags, std::uint64_t seed) {
 }
 
 void add_evaluation(CLI::App& verb, EvaluationSettings& settings) {
-  verb.add_option("--protocol", settings.protocol, "full (rank among all items) or sampled (among --negatives never met)")
-      ->check(CLI::IsMember({"full", "sampled"}))->capture_default_str();
-  verb.add_option("--negatives", settings.negatives, "sampled: how many items the target competes with")->capture_default_str();
+  verb.add_option("--protocol", settings.protocol,
+                  "full (rank among all items) or sampled (among --negatives never met)")
+      ->check(CLI::IsMember({"full", "sampled"}))
+      ->capture_default_str();
+  verb.add_option("--negatives", settings.negatives, "sampled: how many items the target competes with")
+      ->capture_default_str();
   verb.add_flag("--filter-seen", settings.filter_seen, "Leave what the user has met out of the ranking");
   verb.add_option("--k", settings.k, "Length of the list that counts as a hit")->capture_default_str();
 }
 
 void add_person(CLI::App& verb, PersonOptions& person) {
   verb.add_option("--user", person.user, "A user of the data, by id");
-  verb.add_option("--history", person.history, "Or what somebody new has met: item ids, oldest first, as \"id,id,...\"");
-  verb.add_option("--ignore", person.ignored, "Item ids of the history that the model must not look at, as \"id,id,...\"");
+  verb.add_option("--history", person.history,
+                  "Or what somebody new has met: item ids, oldest first, as \"id,id,...\"");
+  verb.add_option("--ignore", person.ignored,
+                  "Item ids of the history that the model must not look at, as \"id,id,...\"");
 }
 
 int run_program(int argc, char** argv) {
-  CLI::App app("An attention recommender: learns what people meet next, or like, from what they met before.", "recommender");
+  CLI::App app("An attention recommender: learns what people meet next, or like, from what they met before.",
+               "recommender");
   app.require_subcommand(1);
   app.fallthrough(false);
   CommonOptions common;
@@ -118,7 +129,8 @@ int run_program(int argc, char** argv) {
   CLI::App* demo_verb = app.add_subcommand("demo", "Train on a simulated cinema, compare, explain, and write a report");
   add_common(*demo_verb, common);
   common.output.report = "";
-  demo_verb->add_option("--report", common.output.report, "Where the HTML report goes (default: heed-recommender.html)");
+  demo_verb->add_option("--report", common.output.report,
+                        "Where the HTML report goes (default: heed-recommender.html)");
   demo_verb->callback([&] {
     action = [&] {
       demo.seed = common.seed;
@@ -148,7 +160,8 @@ int run_program(int argc, char** argv) {
   CLI::App* evaluate_verb = app.add_subcommand("evaluate", "How well a model ranks, beside the baselines");
   evaluate_verb->add_option("--model", evaluate.model, "The folder of a trained model")->required();
   add_data(*evaluate_verb, evaluate.data, "the data the model was trained on");
-  evaluate_verb->add_option("--by", evaluate.settings.by, "A column of the users' file: figures for each of its values too");
+  evaluate_verb->add_option("--by", evaluate.settings.by,
+                            "A column of the users' file: figures for each of its values too");
   evaluate_verb->add_option("--report", common.output.report, "Write an HTML report to this file");
   add_evaluation(*evaluate_verb, evaluate.settings);
   add_common(*evaluate_verb, common);
@@ -162,8 +175,9 @@ int run_program(int argc, char** argv) {
 
   RecommendCommand recommend;
   for (const bool explain : {false, true}) {
-    CLI::App* verb = app.add_subcommand(explain ? "explain" : "recommend",
-                                        explain ? "Recommend, and say which of the history mattered" : "What somebody should meet next");
+    CLI::App* verb = app.add_subcommand(
+        explain ? "explain" : "recommend",
+        explain ? "Recommend, and say which of the history mattered" : "What somebody should meet next");
     verb->add_option("--model", recommend.model, "The folder of a trained model")->required();
     add_data(*verb, recommend.data, "the data the model was trained on");
     add_person(*verb, recommend.person);
@@ -180,7 +194,8 @@ int run_program(int argc, char** argv) {
   }
 
   CompareCommand compare;
-  CLI::App* compare_verb = app.add_subcommand("compare", "What attention buys: the same model with and without, and the baselines");
+  CLI::App* compare_verb =
+      app.add_subcommand("compare", "What attention buys: the same model with and without, and the baselines");
   add_data(*compare_verb, compare.data, "a simulated cinema");
   compare_verb->add_option("--report", common.output.report, "Write an HTML report to this file");
   add_evaluation(*compare_verb, compare.evaluation);

@@ -48,10 +48,10 @@ struct Report {
   };
   struct Person {
     std::string name;
-    std::vector<std::string> history;             // titles, oldest first
-    std::vector<std::vector<double>> attention;   // [events][events], row: from, column: to; 0 above the diagonal
+    std::vector<std::string> history;            // titles, oldest first
+    std::vector<std::vector<double>> attention;  // [events][events], row: from, column: to; 0 above the diagonal
     std::vector<Recommendation> recommendations;
-    std::string next;                             // what they really met next, "" if that is not known
+    std::string next;  // what they really met next, "" if that is not known
   };
   std::vector<Person> people;
 };

@@ -1,0 +1,58 @@
+// What the commands show: lines, tables, and the parts of a report.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "examples/recommender/commands.h"
+#include "examples/recommender/report.h"
+
+namespace heed::recommender {
+
+// A line of the result, on standard output, unless that is for JSON.
+template <class... Args>
+void say(const Output& output, fmt::format_string<Args...> format, Args&&... args) {
+  if (output.json == "-") return;
+  fmt::print("{}\n", fmt::format(format, std::forward<Args>(args)...));
+}
+
+// A remark, on standard error.
+template <class... Args>
+void note(fmt::format_string<Args...> format, Args&&... args) {
+  fmt::print(stderr, "{}\n", fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
+void note_unless(bool quiet, fmt::format_string<Args...> format, Args&&... args) {
+  if (!quiet) note(format, std::forward<Args>(args)...);
+}
+
+void write_json(const Output& output, const nlohmann::ordered_json& json);
+
+// "0.1234 [0.1123, 0.1345]"
+std::string with_interval(const Estimate& estimate);
+std::string metrics_table(const std::vector<Report::Row>& rows, std::int64_t k);
+
+std::vector<std::pair<std::string, std::string>> facts_of(const TrainedModel& model);
+// Some users with long enough histories: where the model looked, what it recommends and why.
+std::vector<Report::Person> people_of(const TrainedModel& model, const Interactions& data, std::size_t count,
+                                      std::int64_t k);
+
+// How much of the attention goes to few events: 1 - entropy / log(events), averaged over some users; 0 is spread evenly
+// as mean pooling spreads it, 1 is one event alone.
+double concentration(const Ranker& ranker, const Interactions& data, std::size_t users);
+inline constexpr const char* concentration_text =
+    "concentration: 0 when every event of the history gets the same weight, 1 when a single one gets all of it";
+
+struct Comparison {
+  std::vector<Report::Row> rows;  // best first
+  std::vector<Report::Curve> losses, validations;
+  nlohmann::ordered_json json;
+  TrainedModel attention;
+};
+Comparison compare(const CompareCommand& command, const Interactions& data);
+Report report_of(const Comparison& comparison, const EvaluationSettings& settings, const std::string& title);
+
+TrainedModel train_model(Interactions data, const Settings& settings, const EvaluationSettings& validation, bool quiet);
+
+}  // namespace heed::recommender
