@@ -99,8 +99,7 @@ bool Tensor::is_leaf() const {
 
 const Tensor& Tensor::set_requires_grad(bool value) const {
   TensorImpl& impl = checked();
-  check(is_leaf(), "set_requires_grad: a tensor made by {} is not a leaf; detach() it first",
-        value ? "an operation" : impl.node->name);
+  if (!is_leaf()) fail("set_requires_grad: a tensor made by {} is not a leaf; detach() it first", impl.node->name);
   if (!value) {
     impl.node = nullptr;
   } else if (impl.node == nullptr) {

@@ -97,7 +97,7 @@ TEST_CASE("module: state dicts copy values, exactly") {
   CHECK_EQ(target.steps.item<std::int64_t>(), 41);
   const Tensor x = uniform({5, 3}, -1, 1, {}, 1);
   CHECK_EQ(source(x).to_vector<float>(), target(x).to_vector<float>());
-  init::constant(source.first.weight, 0);  // copies, not handles
+  nn::init::constant(source.first.weight, 0);  // copies, not handles
   CHECK_NE(source(x).to_vector<float>(), target(x).to_vector<float>());
 }
 
