@@ -1,14 +1,12 @@
-// A program outside the tree: a kernel of its own, run by name through heed's registry.
-#include <cstdio>
+// A program outside the tree: y = x w, and the gradient of the sum of y * y with respect to w.
+#include <fmt/format.h>
 
-#include "kernels/registry.h"
-
-inline constinit heed::kernels::Kernel<void(int& answer, heed::Stream)> outside{"outside"};
-const heed::kernels::Register plain{outside, heed::DeviceType::cpu, "plain",
-                                    +[](int& answer, heed::Stream) { answer = 42; }, heed::kernels::is_default};
+#include "engine/ops.h"
 
 int main() {
-  int answer = 0;
-  outside(answer, heed::Stream{});
-  std::printf("%d\n", answer);
+  const heed::Tensor x = heed::from_vector<float>({1, 2, 3, 4}, {2, 2});
+  const heed::Tensor w = heed::from_vector<float>({1, -1}, {2, 1}).set_requires_grad();
+  const heed::Tensor y = heed::matmul(x, w);  // [2, 1]: -1, -1
+  heed::backward(heed::sum(heed::mul(y, y)));
+  fmt::print("{}\n", w.grad());  // 2 x^T y
 }
