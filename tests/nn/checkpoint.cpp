@@ -7,7 +7,7 @@
 #include "engine/file.h"
 #include "engine/ops.h"
 #include "nn/linear.h"
-#include "tests/examples/temporary_folder.h"
+#include "tests/harness/temporary_folder.h"
 #include "tests/harness/examine.h"
 
 namespace heed::test {
