@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/tensor.h"
+#include "examples/recommender/baselines.h"
 #include "examples/recommender/settings.h"
 #include "examples/recommender/split.h"
 

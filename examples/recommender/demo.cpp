@@ -52,7 +52,10 @@ void run(const DemoCommand& command) {
       "place.",
       format_count(static_cast<double>(data.users())), format_count(static_cast<double>(data.items())),
       format_count(static_cast<double>(data.events.size())));
-  const CompareCommand compare_command{{}, demo_settings(command.seed), {.seed = command.seed}, command.output};
+  CompareCommand compare_command;
+  compare_command.settings = demo_settings(command.seed);
+  compare_command.evaluation.seed = command.seed;
+  compare_command.output = command.output;
   const Comparison comparison = compare(compare_command, data);
   say(command.output, "\nThe next film of {} visitors, among all {}; 95% intervals\n\n{}\n{}\n",
       format_count(static_cast<double>(comparison.rows[0].metrics.users)), data.items(),

@@ -4,8 +4,12 @@
 
 namespace heed::recommender {
 
-std::string render_report(const Report& report) { return report.title; }
+std::string render_report(const Report& report) {
+  return report.title;
+}
 
-void write_report(const std::filesystem::path& path, const Report& report) { write_file(path, render_report(report)); }
+void write_report(const std::filesystem::path& path, const Report& report) {
+  write_file(path, render_report(report));
+}
 
 }  // namespace heed::recommender

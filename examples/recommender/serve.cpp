@@ -22,7 +22,7 @@ std::vector<std::int32_t> items_named(const Interactions& data, const std::strin
     begin = end + 1;
     if (id.empty()) continue;
     const std::optional<std::int32_t> item = data.find_item(id);
-    check(item.has_value(), "{}: the model knows no item {}", option, quoted(id));
+    check(item.has_value(), "{}: the model knows no item {}", option, excerpt(id));
     items.push_back(*item);
   }
   return items;
@@ -33,7 +33,7 @@ Person person_of(const Interactions& data, const PersonOptions& options, float l
   Person person;
   if (options.user) {
     const std::optional<std::int32_t> user = data.find_user(*options.user);
-    check(user.has_value(), "--user: the data know no user {}", quoted(*options.user));
+    check(user.has_value(), "--user: the data know no user {}", excerpt(*options.user));
     const auto events = data.events_of(*user);
     person = {*user, {events.begin(), events.end()}};
   } else {
@@ -52,7 +52,7 @@ Person person_of(const Interactions& data, const PersonOptions& options, float l
       person.ignored[i] = true;
       found = true;
     }
-    check(found, "--ignore: {} is not in the history", quoted(data.item_ids[static_cast<std::size_t>(item)]));
+    check(found, "--ignore: {} is not in the history", excerpt(data.item_ids[static_cast<std::size_t>(item)]));
   }
   return person;
 }

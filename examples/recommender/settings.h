@@ -19,7 +19,11 @@ struct Settings {
   std::int64_t heads = 2;     // sequential
   std::int64_t hidden = 256;  // of the feed-forward layers; of the layer before the logit in the attentive model
   bool attention = true;  // false: every event of the history gets the same weight, mean pooling instead of attention
+  // sequential: by which the score of an event falls per step back in time, one number per head (ALiBi, arXiv
+  // 2108.12409). Empty: the model learns a vector per position instead.
+  std::vector<double> recency_slopes = {};
   double dropout = 0.2;
+  double attention_dropout = 0;  // on the attention weights
 
   // ---- Loss
   // sequential: "softmax" over all items; against shared `negatives` drawn uniformly per batch: "sampled" softmax, "bce"
