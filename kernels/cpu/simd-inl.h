@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/cpu/vector_math-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace heed::kernels::HWY_NAMESPACE {
 
@@ -87,7 +89,7 @@ HWY_INLINE void fill(float* y, std::int64_t n, float value) {
 
 // e^x for x <= 0 (and a little above), relative error below 2e-7. Below the logarithm of the smallest normal float it
 // is 0; NaN stays NaN. x = k log 2 + r with a whole k; e^r by the polynomial of Cephes (expf, S. Moshier); 2^k goes
-// straight into the exponent bits. Half the work of a general exp, which must also handle overflow and denormals.
+// straight into the exponent bits. Cheaper than vector_exp, which must also handle overflow and subnormals.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V exp_of_nonpositive(D d, V x) {
   const hn::RebindToSigned<D> di;
@@ -96,12 +98,8 @@ HWY_INLINE V exp_of_nonpositive(D d, V x) {
   const V k = hn::Sub(shifted, magic);
   V r = hn::NegMulAdd(k, hn::Set(d, 0.693359375f), x);  // log 2 in two parts; the first is exact in 9 bits
   r = hn::NegMulAdd(k, hn::Set(d, -2.12194440e-4f), r);
-  V p = hn::Set(d, 1.9875691500e-4f);
-  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
-  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
+  V p = polynomial(d, r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
+                   5.0000001201e-1f);
   p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
   const V power = hn::BitCast(d, hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), hn::Set(di, 127 << 23)));
   return hn::IfThenElse(hn::Lt(x, hn::Set(d, -87.33f)), hn::Zero(d), hn::Mul(p, power));
