@@ -95,12 +95,12 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (bias.defined()) kernels::copy(alias(bias, bias.layout().expanded(y_rows.shape())).view(), y_rows.view(), stream);
   kernels::matmul(x_rows.view(), alias(matrix, matrix.layout().permuted({1, 0})).view(), y_rows.view(), 1,
                   bias.defined() ? 1 : 0, stream);
-  const auto backward = [x, weight](const Upstream& up) -> Gradients {
-    Gradients gradients(3);
+  const auto backward = [x, weight, inputs = bias.defined() ? 3 : 2](const Upstream& up) -> Gradients {
+    Gradients gradients(inputs);
     const Tensor& dy = up.dy();
     if (up.needs(0)) gradients[0] = matmul(dy, weight);
     if (up.needs(1)) gradients[1] = matmul(as_rows(dy).transpose(0, 1), as_rows(x));
-    if (up.needs(2)) gradients[2] = sum_to(dy, {weight.size(0)});
+    if (inputs == 3 && up.needs(2)) gradients[2] = sum_to(dy, {weight.size(0)});
     return gradients;
   };
   if (bias.defined()) return op.record(y, {x, weight, bias}, backward);
