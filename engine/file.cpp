@@ -14,8 +14,9 @@
 namespace heed {
 namespace {
 
-std::string system_message() {
-  return std::generic_category().message(errno);
+// Throws with the system's reason unless a call succeeded.
+void require(bool succeeded, const char* verb, const std::filesystem::path& path) {
+  if (!succeeded) fail("{} {}: {}", verb, path.string(), std::generic_category().message(errno));
 }
 
 // POSIX calls that a signal interrupts are made again.
@@ -44,7 +45,7 @@ void sync_folder(const std::filesystem::path& folder) {
 InputFile::InputFile(const std::filesystem::path& path) : path_(path.string()) {
   // Not blocking: opening a pipe that nobody writes to would otherwise wait for ever.
   descriptor_ = retried([&] { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
-  check(descriptor_ >= 0, "read {}: {}", path_, system_message());
+  require(descriptor_ >= 0, "read", path_);
   struct stat status = {};
   const bool is_regular = ::fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode);
   if (!is_regular) {
@@ -63,7 +64,7 @@ void InputFile::read(void* to, std::size_t bytes) {
   auto* next = static_cast<std::byte*>(to);
   while (bytes > 0) {
     const ssize_t got = retried([&] { return ::read(descriptor_, next, bytes); });
-    check(got >= 0, "read {}: {}", path_, system_message());
+    require(got >= 0, "read", path_);
     check(got > 0, "read {}: the file became shorter while it was read", path_);
     next += got;
     bytes -= static_cast<std::size_t>(got);
@@ -86,7 +87,7 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
   for (int number = 0; descriptor_ < 0; ++number) {
     temporary_ = folder_of(path) / fmt::format(".{}.tmp-{}", path.filename().string(), number);
     descriptor_ = retried([&] { return ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
-    check(descriptor_ >= 0 || errno == EEXIST, "write {}: {}", path.string(), system_message());
+    require(descriptor_ >= 0 || errno == EEXIST, "write", path);
   }
 }
 
@@ -101,7 +102,7 @@ void AtomicFile::write(const void* from, std::size_t bytes) {
   const auto* next = static_cast<const std::byte*>(from);
   while (bytes > 0) {
     const ssize_t written = retried([&] { return ::write(descriptor_, next, bytes); });
-    check(written >= 0, "write {}: {}", path_.string(), system_message());
+    require(written >= 0, "write", path_);
     next += written;
     bytes -= static_cast<std::size_t>(written);
   }
@@ -109,8 +110,8 @@ void AtomicFile::write(const void* from, std::size_t bytes) {
 
 void AtomicFile::commit() {
   check(descriptor_ >= 0, "write {}: already committed", path_.string());
-  check(retried([&] { return ::fsync(descriptor_); }) == 0, "write {}: {}", path_.string(), system_message());
-  check(::rename(temporary_.c_str(), path_.c_str()) == 0, "write {}: {}", path_.string(), system_message());
+  require(retried([&] { return ::fsync(descriptor_); }) == 0, "write", path_);
+  require(::rename(temporary_.c_str(), path_.c_str()) == 0, "write", path_);
   ::close(std::exchange(descriptor_, -1));
   sync_folder(folder_of(path_));
 }

@@ -399,9 +399,11 @@ TEST_CASE("anomaly mode names the operation, the shapes and the place, forward a
   const AnomalyMode anomaly_mode;
   const Tensor x = from_vector<float>({1, 2, 3, 0}, {2, 2});
   CHECK_EQ(message_of([&] { x.transpose(0, 1) / x.select(1, 1); }),
-           "anomaly: div made nan at [1, 1] of result 0 of shape [2, 2]; shapes of its inputs: [2, 2], [2]");
+           "anomaly: div made inf at [0, 1] of result 0 of shape [2, 2]; shapes of its inputs: [2, 2], [2]");
   CHECK_EQ(message_of([&] { exp(x * 100); }),
            "anomaly: exp made inf at [0, 0] of result 0 of shape [2, 2]; shapes of its inputs: [2, 2]");
+  CHECK_EQ(message_of([&] { x.slice(1, 1, 2) / x.slice(1, 1, 2); }),
+           "anomaly: div made nan at [1, 0] of result 0 of shape [2, 1]; shapes of its inputs: [2, 1], [2, 1]");
   const Tensor bad = from_vector<float>({1, NAN}, {2});
   CHECK_EQ(message_of([&] { bad + bad; }), "(nothing thrown)");  // made elsewhere
   const Tensor leaf = from_vector<float>({1, 0}, {2}).set_requires_grad();

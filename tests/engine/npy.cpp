@@ -188,7 +188,7 @@ TEST_CASE("npy: damaged files never crash the reader") {
   const auto survives = [&](const std::string& contents) {
     reset_peak_memory();
     const std::size_t before = memory_stats().peak_bytes;
-    write_file(folder / "damaged", contents);
+    folder.write("damaged", contents);
     bool read = true;
     try {
       load_npy(folder / "damaged");

@@ -256,7 +256,7 @@ TEST_CASE("safetensors: damaged files never crash the reader") {
   const auto survives = [&](const std::string& contents) {
     reset_peak_memory();
     const std::size_t before = memory_stats().peak_bytes;
-    write_file(folder / "damaged", contents);
+    folder.write("damaged", contents);
     bool loaded = true;
     try {
       load_safetensors(folder / "damaged");
