@@ -36,8 +36,8 @@ struct AttendOptions {
   // (added to the scores); broadcasts to [batch, heads, queries, keys].
   Tensor mask = {};
   Causal causal = Causal::none;
-  std::int64_t window = -1;                 // >= 0: only keys within this distance of the query
-  std::optional<double> scale = {};         // of the scores; 1 / sqrt(head_dim) unless given. 0: every key counts the same
+  std::int64_t window = -1;          // >= 0: only keys within this distance of the query
+  std::optional<double> scale = {};  // of the scores; 1 / sqrt(head_dim) unless given. 0: every key counts the same
   const RotaryPositions* rotary = nullptr;  // turns queries and keys
   bool need_weights = false;                // PyTorch: true. They take [queries, keys] of memory per head.
   bool average_attn_weights = true;         // over the heads

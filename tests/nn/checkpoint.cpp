@@ -7,8 +7,8 @@
 #include "engine/file.h"
 #include "engine/ops.h"
 #include "nn/linear.h"
-#include "tests/harness/temporary_folder.h"
 #include "tests/harness/examine.h"
+#include "tests/harness/temporary_folder.h"
 
 namespace heed::test {
 namespace {

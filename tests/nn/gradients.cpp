@@ -28,7 +28,7 @@ std::string gradient_difference(const nn::NamedTensors& leaves, const std::funct
       values[i] = value - h;
       const double slope = (above - loss()) / (2 * h);
       values[i] = value;
-      if (!(std::abs(gradient[i] - slope) <= 1e-7 * (1 + std::abs(slope))))
+      if (!(std::abs(gradient[i] - slope) <= 1e-6 * (1 + std::abs(slope))))
         return fmt::format("{}[{}]: gradient {}, central difference {}", name, i, gradient[i], slope);
     }
   }
