@@ -58,12 +58,13 @@ std::vector<std::unique_ptr<Baseline>> standard_baselines(const Histories& histo
 // Logistic regression on ids, the baseline of the pointwise models: logit = bias + user bias + item bias, fitted to the
 // labels by Adam with a penalty on the size of the biases. What the training rows do not hold counts as average.
 // As a ranking it is the item bias alone: the other terms are the same for every item.
+// The defaults were chosen on the validation rows of MovieLens 100K.
 class LogisticRegression : public Baseline {
  public:
   struct Settings {
     int epochs = 20;
     double learning_rate = 0.02;
-    double penalty = 3e-5;
+    double penalty = 0.03;
     std::uint64_t seed = 1;  // of the order of the rows
   };
   LogisticRegression(const Interactions& data, std::span<const Labelled> rows, const Settings& settings);

@@ -51,7 +51,7 @@ constexpr std::array<const char*, 16> qualities = {"Broken", "Crimson", "Distant
 
 struct Film {
   std::string title;
-  int genre = 0;
+  std::size_t genre = 0;
   int year = 0;
   int quality = 0;           // -1, 0 or 1: added to every rating
   int previous = -1;         // the part before
@@ -64,7 +64,7 @@ constexpr std::uint64_t film_stream = ~std::uint64_t{0};
 
 void add_sequels(std::vector<Film>& films, int first, RandomStream& random) {
   static constexpr std::array<const char*, 2> numerals = {" II", " III"};
-  const std::array<std::uint32_t, 2> chances = {80, 50};
+  const std::array<std::uint32_t, 2> chances = {70, 50};
   const std::string title = films[first].title;
   int previous = first;
   for (int part = 0; part < 2 && random.percent(chances[part]); ++part) {
@@ -79,7 +79,7 @@ void add_sequels(std::vector<Film>& films, int first, RandomStream& random) {
 std::vector<Film> make_films(const CinemaSettings& settings) {
   RandomStream random(settings.seed, film_stream);
   std::vector<Film> films;
-  for (int genre = 0; genre < static_cast<int>(genres.size()); ++genre) {
+  for (std::size_t genre = 0; genre < genres.size(); ++genre) {
     const auto& subjects = genres[genre].subjects;
     const auto titles = static_cast<std::uint32_t>(qualities.size() * subjects.size());
     // Titles in a shuffled order: a walk whose step has no divisor in common with their number, 192 = 2^6 * 3.
@@ -102,38 +102,46 @@ std::vector<Film> make_films(const CinemaSettings& settings) {
 struct Visit {
   int film = 0;
   int rating = 0;
-  int cause = -1;    // the visit, among this visitor's, that made this one due
-  int next_due = 0;  // the visit from which on the next part is due
+  int cause = -1;  // the visit, among this visitor's, that made this one due
   double timestamp = 0;
 };
 
 constexpr std::array<const char*, 3> ages = {"18-29", "30-49", "50+"};
 constexpr std::array<const char*, 3> habits = {"occasional", "regular", "devoted"};
 
+// Friends or family.
+struct Company {
+  std::array<std::uint32_t, genres.size()> interest;  // weights
+  std::size_t mood;
+};
+
 class Visitor {
  public:
   Visitor(const std::vector<Film>& films, const CinemaSettings& settings, int number)
       : films_(films), settings_(settings), random_(settings.seed, number), visit_of_(films.size(), -1) {
-    age_ = static_cast<int>(random_.below(ages.size()));
-    habit_ = static_cast<int>(random_.below(habits.size()));
-    interest_.fill(1);
-    for (const std::uint32_t weight : {30, 20, 10}) interest_[random_.below(genres.size())] += weight;
-    // Age draws a little towards some genres: Animation, Comedy; Crime, Romance; Drama, Adventure.
-    static constexpr int drawn[3][2] = {{1, 2}, {3, 6}, {4, 0}};
-    for (const int genre : drawn[age_]) interest_[genre] += 8;
-    mood_ = static_cast<int>(random_.weighted(interest_));
+    age_ = random_.below(ages.size());
+    habit_ = random_.below(habits.size());
+    for (Company& company : companies_) {
+      company.interest.fill(1);
+      for (const std::uint32_t weight : {30, 20, 10}) company.interest[random_.below(genres.size())] += weight;
+      // Age draws a little towards some genres: Animation, Comedy; Crime, Romance; Drama, Adventure.
+      static constexpr int drawn[3][2] = {{1, 2}, {3, 6}, {4, 0}};
+      for (const int genre : drawn[age_]) company.interest[genre] += 8;
+      company.mood = random_.weighted(company.interest);
+    }
   }
 
   std::vector<Visit> watch() {
     const int third = (settings_.longest - settings_.shortest) / 3;
-    const int visits = settings_.shortest + habit_ * third + static_cast<int>(random_.below(third + 1));
+    const int visits =
+        settings_.shortest + static_cast<int>(habit_) * third + static_cast<int>(random_.below(third + 1));
     double day = 16436 + static_cast<double>(random_.below(365));  // days since 1970: in the year 2015
     while (static_cast<int>(visits_.size()) < visits) {
-      if (random_.percent(settings_.mood_change)) mood_ = static_cast<int>(random_.weighted(interest_));
-      Visit visit = choose();
+      Company& company = companies_[visits_.size() % companies_.size()];
+      if (random_.percent(settings_.mood_change)) company.mood = random_.weighted(company.interest);
+      Visit visit = choose(company);
       day += 1 + random_.below(13);
       visit.timestamp = day * 86400 + 20 * 3600;
-      visit.next_due = static_cast<int>(visits_.size()) + 1 + static_cast<int>(random_.below(settings_.longest_wait));
       visit_of_[visit.film] = static_cast<int>(visits_.size());
       visits_.push_back(visit);
     }
@@ -144,12 +152,11 @@ class Visitor {
   const char* habit() const { return habits[habit_]; }
 
  private:
-  Visit choose() {
+  Visit choose(Company& company) {
     std::vector<int> due;
     for (const Visit& visit : visits_) {
       const int next = films_[visit.film].next;
-      const bool wanted = next >= 0 && visit_of_[next] < 0 && films_[next].genre == mood_;
-      if (wanted && visit.next_due <= static_cast<int>(visits_.size())) due.push_back(next);
+      if (next >= 0 && visit_of_[next] < 0 && films_[next].genre == company.mood) due.push_back(next);
     }
     if (random_.percent(settings_.sequel) && !due.empty()) {
       const int film = due[random_.below(static_cast<std::uint32_t>(due.size()))];
@@ -158,14 +165,14 @@ class Visitor {
     }
     std::vector<std::uint32_t> weights(films_.size());
     for (std::size_t film = 0; film < films_.size(); ++film) {
-      if (films_[film].genre == mood_ && visit_of_[film] < 0) weights[film] = films_[film].weight;
+      if (films_[film].genre == company.mood && visit_of_[film] < 0) weights[film] = films_[film].weight;
     }
     if (std::ranges::all_of(weights, [](std::uint32_t weight) { return weight == 0; })) {  // the genre is used up
-      mood_ = (mood_ + 1) % static_cast<int>(genres.size());
-      return choose();
+      company.mood = (company.mood + 1) % genres.size();
+      return choose(company);
     }
     const auto film = static_cast<int>(random_.weighted(weights));
-    return {film, rate(3 + films_[film].quality + (interest_[mood_] >= 10 ? 1 : -1))};
+    return {film, rate(3 + films_[film].quality + (company.interest[company.mood] >= 10 ? 1 : -1))};
   }
 
   int rate(int expected) { return std::clamp(expected + static_cast<int>(random_.below(3)) - 1, 1, 5); }
@@ -173,8 +180,8 @@ class Visitor {
   const std::vector<Film>& films_;
   const CinemaSettings& settings_;
   RandomStream random_;
-  int age_ = 0, habit_ = 0, mood_ = 0;
-  std::array<std::uint32_t, genres.size()> interest_{};
+  std::size_t age_, habit_;
+  std::array<Company, 2> companies_;
   std::vector<int> visit_of_;  // [films] which visit saw it, or -1
   std::vector<Visit> visits_;
 };
@@ -183,8 +190,7 @@ void check(const CinemaSettings& settings) {
   const bool percents =
       std::min(settings.mood_change, settings.sequel) >= 0 && std::max(settings.mood_change, settings.sequel) <= 100;
   const bool counts = settings.users > 0 && settings.shortest > 0 && settings.longest >= settings.shortest &&
-                      settings.zipf_shift >= 0 && settings.longest_wait > 0 && settings.films_per_genre > 0 &&
-                      settings.films_per_genre <= 192;
+                      settings.zipf_shift >= 0 && settings.films_per_genre > 0 && settings.films_per_genre <= 192;
   const bool enough = settings.longest <= settings.films_per_genre * static_cast<int>(genres.size());
   if (!percents || !counts || !enough) {
     throw Error(
@@ -192,7 +198,7 @@ void check(const CinemaSettings& settings) {
                     "{}, mood_change {} and sequel {} percent, shortest {}, longest {} (at most 8 times "
                     "films_per_genre)",
                     settings.users, settings.films_per_genre, settings.zipf_shift, settings.mood_change,
-                    settings.sequel, settings.shortest, settings.longest, settings.longest_wait));
+                    settings.sequel, settings.shortest, settings.longest));
   }
 }
 

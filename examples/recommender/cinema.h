@@ -8,29 +8,27 @@
 
 namespace heed::recommender {
 
-// How the simulation goes. Eight genres; in each, films of falling popularity (Zipf: the n-th has weight
-// 1 / (n + zipf_shift)), most of which have a sequel and many a third part. A visitor has three favourite genres, set by
-// taste and age, and at any time is in the mood for one genre:
-//   1. the mood changes with a chance of mood_change percent, mostly to a favourite;
-//   2. with a chance of sequel percent, if next parts of films of that genre that the visitor has seen are due, the
-//      visitor watches one of them. A next part is due from some visit on, drawn uniformly from 1 to longest_wait
-//      visits after the part before, until it is seen;
-//   3. else a film of that genre, by popularity, not seen before and not a sequel.
-// Nobody sees a film twice, nor a sequel before the part it follows. So the last film shows the mood and popularity the
-// crowd's taste, but which sequel is due stands in the film before it, anywhere in the history: a recommender has to
-// look back, and at the right place. With the chances below a little over a third of the visits are sequels; the other
-// visits stay hard to predict, as visits are.
-// A visitor's rating follows the film's quality and the visitor's taste; the rating of a sequel follows the rating
+// How the simulation goes. There are eight genres; in each, films of falling popularity (Zipf: the n-th has weight
+// 1 / (n + zipf_shift)), most of which have a sequel and many a third part. A visitor goes to the cinema by turns with
+// friends and with family. Either company has three favourite genres, and at any time a mood for one genre. A visit:
+//   1. the mood of the company whose turn it is changes with a chance of mood_change percent, mostly to a favourite;
+//   2. with a chance of sequel percent, if the visitor has seen films of that genre whose next part is still to be
+//      seen, they watch one of those next parts, however long ago the part before was seen;
+//   3. else they watch a film of that genre by popularity, one that the visitor has not seen and that is no sequel.
+// Nobody sees a film twice, nor a sequel before the part it follows.
+// What comes next stands in the history, but neither in its last film nor in its average: the mood to go by is that of
+// the last film but one, and the part to follow lies anywhere before. A recommender has to look back at the right
+// places, which attention can learn. It still fails often: moods change, and within a genre the choice is wide.
+// A visitor's rating follows the film's quality and the company's taste; the rating of a sequel follows the rating
 // given to the part before it.
 struct CinemaSettings {
   std::uint64_t seed = 1;
   int users = 2500;
-  int films_per_genre = 32;  // not counting sequels
+  int films_per_genre = 24;  // not counting sequels
   int zipf_shift = 4;
-  int mood_change = 20;   // percent
-  int sequel = 80;        // percent
-  int longest_wait = 20;  // visits
-  int shortest = 15;      // visits; regular and devoted visitors come more often
+  int mood_change = 15;  // percent
+  int sequel = 40;       // percent
+  int shortest = 15;     // visits; regular and devoted visitors come more often
   int longest = 50;
 };
 

@@ -273,6 +273,21 @@ RankingMetrics baseline_metrics(const LeaveOneOut& split, const std::string& nam
   throw heed::Error("no baseline " + name);
 }
 
+TEST_CASE("cinema: the baselines stay far below what the history holds") {
+  const Interactions data = simulate_cinema().data;
+  const LeaveOneOut split(data);
+  for (const bool filter_seen : {false, true}) {
+    EvaluationSettings settings;
+    settings.filter_seen = filter_seen;
+    const RankingMetrics popular = baseline_metrics(split, "popularity", settings);
+    const RankingMetrics knn = baseline_metrics(split, "knn", settings);
+    baseline_metrics(split, "markov", settings);
+    CHECK(popular.hit_rate.low > 10.0 / static_cast<double>(data.items()));
+    CHECK(knn.hit_rate.low > popular.hit_rate.high);
+    CHECK(knn.hit_rate.high < 0.30);  // 0.68 is there for whoever knows the rules
+  }
+}
+
 TEST_CASE("MovieLens 100K: the baselines reach their figures") {
   const std::string path = data_path("ml-100k");
   if (path.empty()) return;
