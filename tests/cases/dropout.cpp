@@ -36,7 +36,7 @@ TEST_CASE("dropout draws anew each time, keeps the mean, and zeroes even NaN") {
   const Tensor x = ones({100000});
   const Tensor a = dropout(x, 0.2), b = dropout(x, 0.2);
   CHECK(a.to_vector<float>() != b.to_vector<float>());
-  CHECK(std::abs(mean(a).item<double>() - 1) < 0.01);
+  CHECK(std::abs(sum(a).item<double>() / 100000 - 1) < 0.01);
   CHECK(default_generator().offset == 50000);
   CHECK(dropout(full({50}, std::nan("")), 1.0).to_vector<float>() == std::vector<float>(50, 0.0f));
   CHECK(dropout(x, 0).impl() == x.impl());

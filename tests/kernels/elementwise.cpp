@@ -68,18 +68,18 @@ TEST_SUITE("elementwise kernels") {
       return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x));
     };
     check_accuracy(
-        exp, [](double x) { return std::exp(x); }, 2, -105, 90);
+        kernels::exp, [](double x) { return std::exp(x); }, 2, -105, 90);
     check_accuracy(
-        log, [](double x) { return std::log(x); }, 2, 0, 10);
+        kernels::log, [](double x) { return std::log(x); }, 2, 0, 10);
     check_accuracy(
-        tanh, [](double x) { return std::tanh(x); }, 4, -10, 10);
+        kernels::tanh, [](double x) { return std::tanh(x); }, 4, -10, 10);
     check_accuracy(
-        erf, [](double x) { return std::erf(x); }, 4, -5, 5);
-    check_accuracy(sigmoid, sigmoid_exact, 4, -105, 90);
+        kernels::erf, [](double x) { return std::erf(x); }, 4, -5, 5);
+    check_accuracy(kernels::sigmoid, sigmoid_exact, 4, -105, 90);
     check_accuracy(
         rsqrt, [](double x) { return 1 / std::sqrt(x); }, 2, 0, 90);
     check_accuracy(
-        sqrt, [](double x) { return std::sqrt(x); }, 0.5, 0, 90);
+        kernels::sqrt, [](double x) { return std::sqrt(x); }, 0.5, 0, 90);
   }
 
   TEST_CASE("pow in vectors is as good as the library's") {
@@ -87,7 +87,7 @@ TEST_SUITE("elementwise kernels") {
     const auto n = static_cast<std::int64_t>(a.size());
     std::shuffle(b.begin(), b.end(), std::mt19937(2));
     on_each_instruction_set([&] {
-      pow(view_of(a, {n}), view_of(b, {n}), view_of(y, {n}), Stream{});
+      kernels::pow(view_of(a, {n}), view_of(b, {n}), view_of(y, {n}), Stream{});
       double worst = 0;
       for (std::int64_t i = 0; i < n; ++i) {
         worst = std::max(worst, ulps(y[i], std::pow(static_cast<double>(a[i]), static_cast<double>(b[i]))));
