@@ -52,8 +52,10 @@ void search_anomaly(const std::string& what, const std::vector<Tensor>& results,
       if (find_anomaly(input, true) >= 0) return;
     }
     const double value = results[i].to_vector<double>()[static_cast<std::size_t>(index)];
-    fail("anomaly: {} made {} at {} of result {} of shape {}; shapes of its inputs: {}", what, value,
-         position_in(results[i].shape(), index), i, results[i].shape(), shapes_of(inputs));
+    // Without the sign that a NaN happens to have.
+    fail("anomaly: {} made {} at {} of result {} of shape {}; shapes of its inputs: {}", what,
+         std::isnan(value) ? std::abs(value) : value, position_in(results[i].shape(), index), i, results[i].shape(),
+         shapes_of(inputs));
   }
 }
 

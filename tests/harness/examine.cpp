@@ -388,7 +388,8 @@ void verify(const Case& c) {
   }
   if (!has_gradient) return;
   for (const NamedMutation& mutation : mutations()) {
-    CAPTURE(mutation.name);
+    const std::string mutation_name = mutation.name;
+    CAPTURE(mutation_name);
     CHECK_FALSE(examine(c, mutation.mutation).empty());
   }
 }
