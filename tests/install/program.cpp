@@ -8,5 +8,5 @@ int main() {
   const heed::Tensor w = heed::from_vector<float>({1, -1}, {2, 1}).set_requires_grad();
   const heed::Tensor y = heed::matmul(x, w);  // [2, 1]: -1, -1
   heed::backward(heed::sum(heed::mul(y, y)));
-  fmt::print("{}\n", w.grad());  // 2 x^T y
+  fmt::print("{}\n", w.grad().flatten());  // 2 x^T y
 }
