@@ -12,7 +12,7 @@ Settings demo_settings(std::uint64_t seed) {
   settings.length = 50;
   settings.hidden = 128;
   settings.dropout = 0.2;
-  settings.epochs = 12;
+  settings.epochs = 9;
   settings.batch_events = 2500;
   settings.learning_rate = 2e-3;
   settings.seed = seed;

@@ -126,7 +126,7 @@ double concentration(const Ranker& ranker, const Interactions& data, std::size_t
       ++events;
     }
     if (events < 2) continue;
-    total += 1 - entropy / std::log(static_cast<double>(events));
+    total += std::max(0.0, 1 - entropy / std::log(static_cast<double>(events)));
     ++counted;
   }
   return counted == 0 ? 0 : total / static_cast<double>(counted);
