@@ -146,6 +146,19 @@ TEST_SUITE("matmul kernels") {
     }
   }
 
+  TEST_CASE("a long k, in parts") {
+    const std::int64_t m = 20, n = 9, k = 6000;
+    auto a = random_numbers<double>(m * k, 1), b = random_numbers<double>(k * n, 2);
+    for (const double beta : {0.0, 0.5}) {
+      auto c = random_numbers<double>(m * (n + 2), 3), expected = c;
+      const View left = view_of(a, {m, k}, {1, m}), right = view_of(b, {k, n});
+      matmul(left, right, view_of(c, {m, n}, {n + 2, 1}), 2, beta, Stream{});
+      const ScopedVariant scope(matmul, DeviceType::cpu, "reference");
+      matmul(left, right, view_of(expected, {m, n}, {n + 2, 1}), 2, beta, Stream{});
+      for (std::size_t i = 0; i < c.size(); ++i) CHECK(std::abs(c[i] - expected[i]) <= 1e-11);
+    }
+  }
+
   TEST_CASE("the bits do not depend on the number of threads, nor on the thread that calls") {
     const Size large[] = {{64, 64, 2000}, {1000, 64, 64}, {64, 900, 640}, {900, 64, 700}, {333, 777, 65},
                           {7, 3000, 50},  {60, 60, 200},  {1, 700, 900},  {2000, 1, 300}};
