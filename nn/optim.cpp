@@ -75,6 +75,7 @@ void Optimizer::step(double lr_factor) {
 
 void Optimizer::zero_grad() {
   for_each_slot([](const Slot& slot) { slot.parameter.set_grad({}); });
+  gradient_scale_ = 1;  // it was meant for the gradients that are gone
 }
 
 double Optimizer::grad_norm() const {

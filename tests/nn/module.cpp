@@ -249,7 +249,9 @@ TEST_CASE("init: ranges, moments, the same numbers for the same seed") {
 
   CHECK_EQ(message_of([] { nn::init::xavier_uniform(empty({3})); }),
            "xavier_uniform: needs at least two axes, not shape [3]");
-  CHECK_EQ(message_of([&] { nn::init::trunc_normal(x, 0, 1, 40, 41); }),
+  CHECK_EQ(message_of([&] {
+             nn::init::trunc_normal(empty({2, 3}), 0, 1, 40, 41);
+           }),
            "trunc_normal: hardly any number of mean 0 and standard deviation 1 lies in [40, 41]");
 }
 

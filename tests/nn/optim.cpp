@@ -112,8 +112,13 @@ TEST_CASE("optim: clipping is for one step and leaves gradients as they are") {
   CHECK_EQ(optimizer.clip_grad_norm(100), doctest::Approx(5));  // no scaling up
   optimizer.step(0.5);
   CHECK_EQ(difference(x, Array(from_vector<double>({-5.1, -6.8}, {2})), 1e-6), "");
+  optimizer.clip_grad_norm(1);  // of a step that is not taken
   optimizer.zero_grad();
   CHECK(!x.grad().defined());
+  x.set_grad(from_vector<float>({1, 0}, {2}));
+  optimizer.step();
+  CHECK_EQ(difference(x, Array(from_vector<double>({-6.1, -6.8}, {2})), 1e-6), "");
+  optimizer.zero_grad();
   CHECK_EQ(optimizer.grad_norm(), 0);
 }
 
