@@ -104,7 +104,8 @@ std::vector<Report::Curve> validation_curves(const std::string& name, const Trai
   for (const EpochRecord& epoch : record.epochs) {
     for (const auto& [metric, value] : epoch.validation) {
       Report::Curve& curve = curves[metric];
-      curve.name = name + " " + metric;
+      curve.name = name;
+      curve.metric = metric;
       curve.points.emplace_back(static_cast<double>(epoch.epoch), value);
     }
   }
@@ -149,7 +150,7 @@ void run(const TrainCommand& command) {
   if (command.output.report.empty()) return;
   Report report{.title = "Training of the recommender", .facts = facts_of(model)};
   report.losses = {loss_curve(model.settings.model, model.record)};
-  report.validations = validation_curves("validation", model.record);
+  report.validations = validation_curves(model.settings.model, model.record);
   report.people = people_of(model, model.data, 3, 5);
   write_report(command.output.report, report);
 }
