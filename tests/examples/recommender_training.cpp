@@ -84,7 +84,7 @@ TEST_CASE("recommender: every loss falls") {
 
 TEST_CASE("recommender: the folder of a model serves alone, and is replaced as a whole") {
   const test::TemporaryFolder folder;
-  const std::filesystem::path path = folder.path() / "model";
+  const std::filesystem::path path = folder / "model";
   for (const char* kind : {"sequential", "attentive"}) {
     const TrainedModel model = trained(small_settings(kind));
     save_model(path, model);
@@ -96,7 +96,7 @@ TEST_CASE("recommender: the folder of a model serves alone, and is replaced as a
     CHECK_EQ(loaded.record.losses, model.record.losses);
     CHECK_EQ(loaded.settings.model, kind);
   }
-  const std::string missing = (folder.path() / "missing").string();
+  const std::string missing = folder / "missing";
   CHECK_EQ(message_of([&] { load_model(missing); }), "model " + missing + ": there is no such folder");
   std::filesystem::remove(path / "model.safetensors");
   CHECK_NE(message_of([&] { load_model(path); }).find("model.safetensors"), std::string::npos);
