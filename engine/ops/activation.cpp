@@ -70,7 +70,7 @@ Tensor gelu_slope(const Tensor& x) {
   return distribution + x * density;
 }
 
-// gelu's tanh form is x s with s = sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): the slope is s + x s (1 - s) 2 u'.
+// The tanh form is x s with s = sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3). Its slope: s + x s (1 - s) 2 u'.
 Tensor gelu_tanh_slope(const Tensor& x) {
   const double scale = 2 * std::numbers::sqrt2 * std::numbers::inv_sqrtpi;
   const Tensor square = x * x;

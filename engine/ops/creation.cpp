@@ -98,8 +98,8 @@ Draw draw(Generator* generator, std::int64_t count, std::uint64_t words_per_elem
   return {source.seed, source.advance(blocks)};
 }
 
-// The index-th number in [0, range) of a draw of two words per element: the upper half of a 64-bit product. Some numbers
-// come up more often than others by one part in 2^64 / range (Lemire 2019).
+// The index-th number in [0, range) of a draw of two words per element: the upper half of a 64-bit product. Some
+// numbers come up more often than others, by one part in 2^64 / range (Lemire 2019).
 std::uint64_t below(std::uint64_t range, const Draw& draw, std::uint64_t index) {
   const kernels::PhiloxBlock block = kernels::philox(draw.offset + index / 2, draw.seed);
   const std::uint64_t low = block[index % 2 * 2], high = block[index % 2 * 2 + 1];

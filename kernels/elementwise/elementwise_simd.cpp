@@ -7,9 +7,7 @@
 #include "hwy/foreach_target.h"  // before highway.h
 
 #include <algorithm>
-#include <cmath>
 
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/vector_math-inl.h"
 
@@ -135,38 +133,6 @@ HWY_INLINE V minimum(V a, V b) {
   return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(a)), a, b);
 }
 
-// exp(b log a) in double precision, good to the last bit of a float, for positive finite a and finite b. The rest,
-// signs and special values, is rare: vectors that hold any of it are computed again by the C++ library.
-void pow_block(std::int64_t, std::int64_t n, float* y, const float* a, const float* b) {
-  const hn::ScalableTag<double> wide;
-  const hn::Rebind<float, decltype(wide)> narrow;
-  constexpr std::int64_t max_lanes = hn::MaxLanes(wide);
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(wide));
-  for (std::int64_t i = 0; i < n; i += lanes) {
-    const std::int64_t count = std::min(lanes, n - i);
-    HWY_ALIGN float base[max_lanes] = {};
-    HWY_ALIGN float exponent[max_lanes] = {};
-    HWY_ALIGN float power[max_lanes];
-    std::copy(a + i, a + i + count, base);
-    std::copy(b + i, b + i + count, exponent);
-    std::fill(base + count, base + lanes, 1.0f);
-    const auto base_wide = hn::PromoteTo(wide, hn::Load(narrow, base));
-    const auto exponent_wide = hn::PromoteTo(wide, hn::Load(narrow, exponent));
-    const auto limit = hn::Set(wide, 3.5e38);  // above every finite float
-    const auto is_plain = hn::And(hn::And(hn::Gt(base_wide, hn::Zero(wide)), hn::Lt(base_wide, limit)),
-                                  hn::Lt(hn::Abs(exponent_wide), limit));
-    if (hn::AllTrue(wide, is_plain)) {
-      const auto product = hn::Mul(exponent_wide, hn::Log(wide, base_wide));
-      const auto inside =
-          hn::Min(hn::Max(product, hn::Set(wide, -200.0)), hn::Set(wide, 200.0));  // beyond: 0, infinity
-      hn::Store(hn::DemoteTo(narrow, hn::Exp(wide, inside)), narrow, power);
-    } else {
-      for (std::int64_t k = 0; k < count; ++k) power[k] = std::pow(base[k], exponent[k]);
-    }
-    std::copy(power, power + count, y + i);
-  }
-}
-
 // ---- Backwards: (x or y, dy) to dx.
 
 HWY_INLINE V relu_backward(V x, V dy) {
@@ -218,7 +184,6 @@ const SimdBlocks* blocks() {
       .sub = &binary_block<sub>,
       .mul = &binary_block<mul>,
       .div = &binary_block<div>,
-      .pow = &pow_block,
       .maximum = &binary_block<maximum>,
       .minimum = &binary_block<minimum>,
       .relu_backward = &binary_block<relu_backward>,

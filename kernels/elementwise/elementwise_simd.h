@@ -10,7 +10,7 @@ using BinaryBlock = void (*)(std::int64_t position, std::int64_t n, float* y, co
 
 struct SimdBlocks {
   UnaryBlock neg, abs, relu, exp, log, sqrt, rsqrt, tanh, erf, sigmoid, silu, gelu, gelu_tanh;
-  BinaryBlock add, sub, mul, div, pow, maximum, minimum, relu_backward, abs_backward, tanh_backward, sigmoid_backward,
+  BinaryBlock add, sub, mul, div, maximum, minimum, relu_backward, abs_backward, tanh_backward, sigmoid_backward,
       silu_backward, gelu_backward, gelu_tanh_backward;
 };
 

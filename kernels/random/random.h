@@ -22,8 +22,9 @@ inline constinit Kernel<void(View y, std::uint64_t seed, std::uint64_t offset, S
 
 // Standard normal numbers, by Box and Muller's transform of pairs: elements 2k and 2k + 1 are r cos(t) and r sin(t),
 // r = sqrt(-2 ln u), t = 2 pi v, with u in (0, 1] from the first of the pair's words and v in [0, 1) from the second.
-// f32, bf16: u = (word + 1) / 2^32 rounded to f32, so that tails reach 6.6; v = (word >> 8) / 2^24. f64: u, v from 53 bits each,
-// u = 1 - uniform. Variants and devices agree to a few units in the last place, each repeats itself to the bit.
+// f32, bf16: u = (word + 1) / 2^32 rounded to f32, so that tails reach 6.6; v = (word >> 8) / 2^24.
+// f64: both from 53 bits, u = 1 - uniform and v = uniform.
+// Variants and devices agree to a few units in the last place, each repeats itself to the bit.
 inline constinit Kernel<void(View y, std::uint64_t seed, std::uint64_t offset, Stream)> normal{"normal"};
 
 // y = 1 with probability p in [0, 1], else 0. Any dtype. True where uniform < p: bernoulli_threshold in philox.h.

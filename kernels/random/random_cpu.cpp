@@ -5,6 +5,7 @@
 #include "kernels/random/random.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numbers>
 
@@ -149,14 +150,15 @@ void dropout_variant(View x, View y, double p, std::uint64_t seed, std::uint64_t
   with_type(FloatingTypes{}, y.dtype, [&](auto element) {
     using T = decltype(element);
     using C = Compute<T>;
+    using Bits = std::conditional_t<sizeof(C) == 8, std::uint64_t, std::uint32_t>;
     const C scale = static_cast<C>(1 / (1 - p));
     map_blocks<T, T>(LoopOrder::logical, y, {x}, [=](std::int64_t position, std::int64_t n, C* y, const C* x) {
       const Words<Source, 1> words(position, n, seed, offset);
       const std::uint32_t* w = words.begin();
 #pragma GCC ivdep
       for (std::int64_t i = 0; i < n; ++i) {
-        const C scaled = x[i] * scale;
-        y[i] = static_cast<std::int32_t>(w[i] >> 8) < threshold ? C(0) : scaled;
+        const Bits keep = static_cast<std::int32_t>(w[i] >> 8) < threshold ? 0 : ~Bits{0};
+        y[i] = std::bit_cast<C>(std::bit_cast<Bits>(x[i] * scale) & keep);  // a choice without a jump
       }
     });
   });

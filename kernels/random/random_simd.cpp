@@ -25,8 +25,8 @@ void philox_words(std::uint32_t* words, std::uint64_t first, std::int64_t blocks
 #else
 
 // One block per 64-bit lane. A counter word sits in the lower half of its lane; the upper half holds rubbish, which the
-// 32 x 32 -> 64 bit product of the lower halves ignores. The two products of a round thus deliver two words each, one of
-// them with a shift: no shuffles until the end, where two interleaves put the words into memory order.
+// 32 x 32 -> 64 bit product of the lower halves ignores. The two products of a round thus deliver two words each, one
+// of them with a shift: no shuffles until the end, where two interleaves put the words into memory order.
 void philox_words(std::uint32_t* words, std::uint64_t first, std::int64_t blocks, std::uint64_t seed) {
   const hn::ScalableTag<std::uint64_t> d;
   const hn::Repartition<std::uint32_t, decltype(d)> d32;
@@ -35,6 +35,12 @@ void philox_words(std::uint32_t* words, std::uint64_t first, std::int64_t blocks
   HWY_ALIGN std::uint64_t order[hn::MaxLanes(d)];
   for (std::int64_t lane = 0; lane < lanes; ++lane) order[lane] = lane / 2 + (lane % 2) * (lanes / 2);
   const auto block_of_lane = hn::Load(d, order);
+  HWY_ALIGN std::uint64_t keys[2 * philox_rounds][hn::MaxLanes(d)];
+  for (int round = 0; round < philox_rounds; ++round) {
+    const auto r = static_cast<std::uint32_t>(round);
+    hn::Store(hn::Set(d, static_cast<std::uint32_t>(seed) + r * philox_weyl[0]), d, keys[2 * round]);
+    hn::Store(hn::Set(d, static_cast<std::uint32_t>(seed >> 32) + r * philox_weyl[1]), d, keys[2 * round + 1]);
+  }
   const auto low_half = hn::Set(d, 0xffffffffu);
   const auto multiplier0 = hn::Set(d32, philox_multiplier[0]);
   const auto multiplier1 = hn::Set(d32, philox_multiplier[1]);
@@ -44,16 +50,13 @@ void philox_words(std::uint32_t* words, std::uint64_t first, std::int64_t blocks
     auto c1 = hn::ShiftRight<32>(c0);
     auto c2 = hn::Zero(d);
     auto c3 = hn::Zero(d);
-    auto key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);
     for (int round = 0; round < philox_rounds; ++round) {
       const auto product0 = hn::MulEven(hn::BitCast(d32, c0), multiplier0);
       const auto product1 = hn::MulEven(hn::BitCast(d32, c2), multiplier1);
-      c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(product1), c1), hn::Set(d, key0));
+      c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(product1), c1), hn::Load(d, keys[2 * round]));
       c1 = product1;
-      c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(product0), c3), hn::Set(d, key1));
+      c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(product0), c3), hn::Load(d, keys[2 * round + 1]));
       c3 = product0;
-      key0 += philox_weyl[0];
-      key1 += philox_weyl[1];
     }
     const auto words01 = hn::Or(hn::And(c0, low_half), hn::ShiftLeft<32>(c1));
     const auto words23 = hn::Or(hn::And(c2, low_half), hn::ShiftLeft<32>(c3));
