@@ -83,51 +83,68 @@ std::vector<SequenceSampler::Window> SequenceSampler::windows(std::int64_t epoch
   return result;
 }
 
-std::vector<SequenceBatch> SequenceSampler::epoch(std::int64_t number) const {
-  const auto epoch = static_cast<std::uint64_t>(number);
-  RandomStream ties(settings_.seed, ties_stream + epoch);
-  std::vector<std::vector<std::int64_t>> items;
-  for (const auto& history : histories_) items.push_back(items_of(history, settings_.shuffle_ties ? &ties : nullptr));
-
+// From here to there windows of like lengths that together hold about batch_events.
+std::vector<std::span<const SequenceSampler::Window>> SequenceSampler::grouped(std::vector<Window>& all) const {
   // Sorted by length within stretches of a few batches: short windows among short ones, yet in random company.
-  std::vector<Window> all = windows(number);
-  const std::int64_t stretch = 16 * settings_.batch_events * static_cast<std::int64_t>(all.size()) / events_ + 1;
-  for (std::size_t begin = 0; begin < all.size(); begin += static_cast<std::size_t>(stretch)) {
-    const std::size_t end = std::min(all.size(), begin + static_cast<std::size_t>(stretch));
-    std::stable_sort(all.begin() + static_cast<std::ptrdiff_t>(begin), all.begin() + static_cast<std::ptrdiff_t>(end),
+  const auto stretch =
+      static_cast<std::size_t>(16 * settings_.batch_events * static_cast<std::int64_t>(all.size()) / events_ + 1);
+  for (std::size_t begin = 0; begin < all.size(); begin += stretch) {
+    const auto first = all.begin() + static_cast<std::ptrdiff_t>(begin);
+    std::stable_sort(first, first + static_cast<std::ptrdiff_t>(std::min(stretch, all.size() - begin)),
                      [](const Window& a, const Window& b) { return a.length < b.length; });
   }
-
-  std::vector<SequenceBatch> batches;
+  std::vector<std::span<const Window>> groups;
   for (std::size_t begin = 0; begin < all.size();) {
     std::size_t end = begin;
     std::int64_t longest = 0;
-    while (end < all.size()) {
-      const std::int64_t longer = std::max(longest, all[end].length);
-      if (end > begin && longer * static_cast<std::int64_t>(end - begin + 1) > settings_.batch_events) break;
-      longest = longer;
-      ++end;
+    for (; end < all.size(); ++end) {
+      longest = std::max(longest, all[end].length);
+      if (end > begin && longest * static_cast<std::int64_t>(end - begin + 1) > settings_.batch_events) break;
     }
-    const auto rows = static_cast<std::int64_t>(end - begin);
-    std::vector<std::int64_t> history(static_cast<std::size_t>(rows * longest)), positions, target;
-    for (std::int64_t row = 0; row < rows; ++row) {
-      const Window& window = all[begin + static_cast<std::size_t>(row)];
-      for (std::int64_t i = 0; i < window.length; ++i) {
-        const auto event = static_cast<std::size_t>(window.begin + i);
-        history[static_cast<std::size_t>(row * longest + i)] = items[window.history][event];
-        positions.push_back(row * longest + i);
-        target.push_back(items[window.history][event + 1]);
-      }
+    groups.emplace_back(all.data() + begin, end - begin);
+    begin = end;
+  }
+  return groups;
+}
+
+SequenceBatch SequenceSampler::make_batch(std::span<const Window> windows, const ItemLists& items) const {
+  std::int64_t longest = 0;
+  for (const Window& window : windows) longest = std::max(longest, window.length);
+  const auto rows = static_cast<std::int64_t>(windows.size());
+  std::vector<std::int64_t> history(static_cast<std::size_t>(rows * longest)), positions, target, seen;
+  std::vector<float> met;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const Window& window = windows[static_cast<std::size_t>(row)];
+    const std::int64_t* first = items[window.history].data() + window.begin;
+    std::copy(first, first + window.length, history.begin() + row * longest);
+    for (std::int64_t i = 0; i < window.length; ++i) {
+      positions.push_back(row * longest + i);
+      target.push_back(first[i + 1]);
+      if (settings_.repeat_aware) append_seen({first, static_cast<std::size_t>(i + 1)}, longest, seen, met);
     }
-    const auto events = static_cast<std::int64_t>(target.size());
-    SequenceBatch batch{
-        from_vector(history, {rows, longest}), from_vector(positions, {events}), from_vector(target, {events}), {}};
+  }
+  const auto events = static_cast<std::int64_t>(target.size());
+  SequenceBatch batch{from_vector(history, {rows, longest}), from_vector(positions, {events}),
+                      from_vector(target, {events})};
+  if (settings_.repeat_aware) batch.seen = {from_vector(seen, {events, longest}), from_vector(met, {events, longest})};
+  return batch;
+}
+
+std::vector<SequenceBatch> SequenceSampler::epoch(std::int64_t number) const {
+  const auto epoch = static_cast<std::uint64_t>(number);
+  RandomStream ties(settings_.seed, ties_stream + epoch);
+  ItemLists items;
+  for (const auto& history : histories_) items.push_back(items_of(history, settings_.shuffle_ties ? &ties : nullptr));
+  std::vector<Window> all = windows(number);
+  std::vector<SequenceBatch> batches;
+  for (const std::span<const Window> group : grouped(all)) {
+    SequenceBatch batch = make_batch(group, items);
     if (settings_.loss != "softmax") {
       const std::uint64_t stream = negatives_stream + (epoch << 32) + batches.size();
-      batch.negatives = draw_negatives(target, items_, settings_.negatives, RandomStream(settings_.seed, stream));
+      batch.negatives = draw_negatives(batch.target.to_vector<std::int64_t>(), items_, settings_.negatives,
+                                       RandomStream(settings_.seed, stream));
     }
     batches.push_back(std::move(batch));
-    begin = end;
   }
   RandomStream order(settings_.seed, order_stream + epoch);
   shuffle(batches, order);

@@ -6,6 +6,7 @@
 
 #include "engine/tensor.h"
 #include "examples/recommender/baselines.h"
+#include "examples/recommender/sequential_model.h"
 #include "examples/recommender/settings.h"
 #include "examples/recommender/split.h"
 
@@ -13,10 +14,11 @@ namespace heed::recommender {
 
 // Windows of several people's histories, padded on the right: from every event of a window the next one is to be told.
 struct SequenceBatch {
-  Tensor history;    // i64 [batch, length]
-  Tensor positions;  // i64 [events]: where in the flattened history the real events stand
-  Tensor target;     // i64 [events]: the event after each
-  Tensor negatives;  // i64 [settings.negatives], none of them a target; undefined for the loss "softmax"
+  Tensor history;         // i64 [batch, length]
+  Tensor positions;       // i64 [events]: where in the flattened history the real events stand
+  Tensor target;          // i64 [events]: the event after each
+  Tensor negatives = {};  // i64 [settings.negatives], none of them a target; undefined for the loss "softmax"
+  Seen seen = {};         // of every event, for settings.repeat_aware
 };
 
 // Cuts histories anew every epoch. A history longer than settings.length gives several windows, whose borders move from
@@ -35,7 +37,10 @@ class SequenceSampler {
     std::size_t history;
     std::int64_t begin, length;  // of its inputs
   };
+  using ItemLists = std::vector<std::vector<std::int64_t>>;  // of each history
   std::vector<Window> windows(std::int64_t epoch) const;
+  std::vector<std::span<const Window>> grouped(std::vector<Window>& all) const;
+  SequenceBatch make_batch(std::span<const Window> windows, const ItemLists& items) const;
 
   Histories histories_;
   std::int64_t items_;

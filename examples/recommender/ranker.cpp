@@ -37,7 +37,7 @@ class SequentialRanker : public Ranker {
     }
     const Tensor state =
         index_select(hidden.flatten(0, 1), 0, from_vector(last, {static_cast<std::int64_t>(last.size())}));
-    const Tensor scores = model_.scores(state);  // [people, items]
+    const Tensor scores = model_.scores(state, seen(windows));  // [people, items]
     // Who has no visible event has no state either: all items are equal to them.
     std::vector<float> known;
     for (const std::int64_t position : windows.last_visible) known.push_back(position >= 0 ? 1.0f : 0.0f);
@@ -61,6 +61,15 @@ class SequentialRanker : public Ranker {
   }
 
  private:
+  Seen seen(const Windows& windows) const {
+    if (!settings_.repeat_aware) return {};
+    std::vector<std::int64_t> items;
+    std::vector<float> met;
+    const std::int64_t people = windows.items.size(0), longest = windows.items.size(1);
+    for (const std::vector<std::int64_t>& met_items : windows.met) append_seen(met_items, longest, items, met);
+    return {from_vector(items, {people, longest}), from_vector(met, {people, longest})};
+  }
+
   Settings settings_;
   SequentialModel model_;
 };

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <unordered_set>
 
 namespace heed::recommender {
 namespace {
@@ -45,6 +46,10 @@ SequentialModel::SequentialModel(const Settings& settings, std::int64_t item_cou
   }
   register_module("dropout", dropout);
   register_module("encoder", encoder);
+  if (settings.repeat_aware) {
+    repeat = zeros({1});
+    register_parameter("repeat", repeat);
+  }
   // Small weights, as in SASRec's successors: the scores against tied embeddings start near zero.
   for (const auto& [name, parameter] : named_parameters()) {
     if (parameter.rank() == 2) nn::init::normal(parameter, 0, 0.02);
@@ -69,10 +74,26 @@ SequentialModel::Encoded SequentialModel::encode(const Tensor& history, const Te
   return {result.output, result.weights};
 }
 
+Tensor SequentialModel::scores(const Tensor& hidden, const Seen& seen) const {
+  const Tensor scores = linear(hidden, items.weight);  // [events, items]
+  return repeat.defined() ? scatter_add(scores, 1, seen.items, seen.met * repeat) : scores;
+}
+
+void append_seen(std::span<const std::int64_t> met_items, std::int64_t length, std::vector<std::int64_t>& items,
+                 std::vector<float>& met) {
+  std::unordered_set<std::int64_t> different;
+  for (std::int64_t i = 0; i < length; ++i) {
+    const bool there = i < static_cast<std::int64_t>(met_items.size());
+    const std::int64_t item = there ? met_items[static_cast<std::size_t>(i)] : 0;
+    items.push_back(item);
+    met.push_back(there && different.insert(item).second ? 1.0f : 0.0f);
+  }
+}
+
 Tensor sequential_loss(const SequentialModel& model, const Settings& settings, const Tensor& hidden,
-                       const Tensor& target, const Tensor& negatives) {
+                       const Tensor& target, const Tensor& negatives, const Seen& seen) {
   if (settings.loss == "softmax") {
-    return cross_entropy(model.scores(hidden), target, {.label_smoothing = settings.label_smoothing});
+    return cross_entropy(model.scores(hidden, seen), target, {.label_smoothing = settings.label_smoothing});
   }
   const Tensor positive = sum(hidden * model.items(target), {1});  // [n]
   const Tensor negative = linear(hidden, model.items(negatives));  // [n, m]

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "examples/recommender/settings.h"
 #include "nn/embedding.h"
@@ -10,6 +12,15 @@
 #include "nn/transformer.h"
 
 namespace heed::recommender {
+
+// Which items somebody had met up to an event: for models that are aware of repeats.
+struct Seen {
+  Tensor items;  // i64 [events, length]
+  Tensor met;    // f32 [events, length]: 1 for each different item met, 0 for padding and repeats
+};
+// Adds one row to both: the items met, each counted once, padded to `length`.
+void append_seen(std::span<const std::int64_t> met_items, std::int64_t length, std::vector<std::int64_t>& items,
+                 std::vector<float>& met);
 
 class SequentialModel : public nn::Module {
  public:
@@ -22,13 +33,15 @@ class SequentialModel : public nn::Module {
   // history i64 [batch, length], oldest first, padded on the right with any item: being causal, no event sees what comes
   // after it. Events where `visible` (bool [batch, length]) is false are not attended to by any other.
   Encoded encode(const Tensor& history, const Tensor& visible = {}, bool need_weights = false) const;
-  // hidden [..., width] against every item: [..., items]
-  Tensor scores(const Tensor& hidden) const { return linear(hidden, items.weight); }
+  // hidden [events, width] against every item: [events, items]. A model that is aware of repeats adds one learned number
+  // to the score of every item already met: people rarely see a film twice, but buy the same bread every week.
+  Tensor scores(const Tensor& hidden, const Seen& seen = {}) const;
 
   nn::Embedding items;
   std::optional<nn::LearnedPositions> positions;
   nn::Dropout dropout;
   nn::TransformerEncoder encoder;
+  Tensor repeat;  // [1], undefined unless settings.repeat_aware
 
  private:
   bool attention_;

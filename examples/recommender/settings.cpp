@@ -18,6 +18,7 @@ void for_each_setting(SettingsType& s, Visit&& visit) {
   visit("hidden", s.hidden);
   visit("attention", s.attention);
   visit("recency_slopes", s.recency_slopes);
+  visit("repeat_aware", s.repeat_aware);
   visit("dropout", s.dropout);
   visit("attention_dropout", s.attention_dropout);
   visit("loss", s.loss);
@@ -83,6 +84,7 @@ void check_settings(const Settings& s) {
   check(s.width % s.heads == 0, "settings: width {} is not a multiple of heads {}", s.width, s.heads);
   check(s.recency_slopes.empty() || static_cast<std::int64_t>(s.recency_slopes.size()) == s.heads,
         "settings: {} recency_slopes for {} heads", s.recency_slopes.size(), s.heads);
+  check(!s.repeat_aware || s.loss == "softmax", "settings: repeat_aware needs the loss softmax, not {}", s.loss);
   share("dropout", s.dropout);
   share("attention_dropout", s.attention_dropout);
   share("label_smoothing", s.label_smoothing);

@@ -22,6 +22,9 @@ struct Settings {
   // sequential: by which the score of an event falls per step back in time, one number per head (ALiBi, arXiv
   // 2108.12409). Empty: the model learns a vector per position instead.
   std::vector<double> recency_slopes = {};
+  // sequential, loss "softmax": learn how much likelier, or unlikelier, an item is to be met again (after RepeatNet, arXiv
+  // 1812.02646). Where nobody meets anything twice this comes close to leaving out what was seen.
+  bool repeat_aware = false;
   double dropout = 0.2;
   double attention_dropout = 0;  // on the attention weights
 

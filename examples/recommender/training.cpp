@@ -100,7 +100,8 @@ TrainingRecord train_sequential(Ranker& ranker, const LeaveOneOut& split, const 
     for (const SequenceBatch& batch : batches) {
       const Tensor hidden = model.encode(batch.history).hidden.flatten(0, 1);  // [batch * length, width]
       const Tensor events = index_select(hidden, 0, batch.positions);          // [events, width]
-      const double loss = trainer.step(sequential_loss(model, settings, events, batch.target, batch.negatives));
+      const double loss =
+          trainer.step(sequential_loss(model, settings, events, batch.target, batch.negatives, batch.seen));
       record.losses.push_back(loss);
       total += loss;
       progress.step(loss, batch.target.count());

@@ -22,12 +22,15 @@ Windows windows_of(std::span<const Person> people, std::int64_t length, double l
     const auto events = static_cast<std::int64_t>(person.history.size());
     const std::int64_t kept = std::min(events, length);
     windows.last_visible.push_back(-1);
+    windows.met.emplace_back();
     for (std::int64_t i = 0; i < kept; ++i) {
       const auto event = static_cast<std::size_t>(events - kept + i), at = static_cast<std::size_t>(p * longest + i);
       items[at] = person.history[event].item;
       reactions[at] = person.history[event].rating >= like_from ? 1 : 0;
       if (!person.ignored.empty()) visible[at] = !person.ignored[event];
-      if (visible[at]) windows.last_visible.back() = i;
+      if (!visible[at]) continue;
+      windows.last_visible.back() = i;
+      windows.met.back().push_back(items[at]);
     }
     lengths.push_back(kept);
   }

@@ -18,10 +18,11 @@ struct Person {
 
 // The last `length` events of each, padded on the right.
 struct Windows {
-  Tensor items, reactions;                 // i64 [people, longest]; reaction 1: liked, a rating from like_from on
-  Tensor lengths;                          // i64 [people]
-  Tensor visible;                          // bool [people, longest], undefined when nothing is ignored
-  std::vector<std::int64_t> last_visible;  // per person: the newest event that counts, -1 if there is none
+  Tensor items, reactions;                     // i64 [people, longest]; reaction 1: liked, a rating from like_from on
+  Tensor lengths;                              // i64 [people]
+  Tensor visible;                              // bool [people, longest], undefined when nothing is ignored
+  std::vector<std::int64_t> last_visible;      // per person: the newest event that counts, -1 if there is none
+  std::vector<std::vector<std::int64_t>> met;  // per person: the visible items, oldest first
 };
 Windows windows_of(std::span<const Person> people, std::int64_t length, double like_from);
 

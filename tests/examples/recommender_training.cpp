@@ -54,6 +54,8 @@ TEST_CASE("recommender: a loss history repeats to the bit, whatever the number o
   all.push_back(small_settings("sequential"));
   all.back().recency_slopes = {0.5, 0.03};
   all.back().shuffle_ties = true;
+  all.push_back(small_settings("sequential"));
+  all.back().repeat_aware = true;
   for (const Settings& settings : all) {
     CAPTURE(settings.model);
     CAPTURE(settings.loss);
@@ -140,6 +142,26 @@ TEST_CASE("recommender: explanations say what hiding an event does, and where th
             doctest::Approx(evidence(person, explanation.item) - evidence(without, explanation.item)).epsilon(1e-4));
       }
     }
+  }
+}
+
+TEST_CASE("recommender: a model aware of repeats learns that nobody sees a film twice") {
+  Settings settings = small_settings("sequential");
+  settings.repeat_aware = true;
+  settings.epochs = 8;
+  settings.learning_rate = 0.02;
+  const TrainedModel model = trained(settings);
+  const auto& sequential = dynamic_cast<const SequentialModel&>(model.ranker->module());
+  CHECK_LT(sequential.repeat.item<double>(), -0.3);
+  // The learned number is added once for each item met, however often it was met, and not for ignored ones.
+  Person person = person_with({1, 2, 1});
+  const std::vector<double> with = scores_of(*model.ranker, person);
+  const NoGrad no_grad;
+  const double learned = sequential.repeat.item<double>();
+  assign(sequential.repeat, zeros({1}));
+  const std::vector<double> without = scores_of(*model.ranker, person);
+  for (std::size_t item = 0; item < with.size(); ++item) {
+    CHECK_EQ(with[item] - without[item], doctest::Approx(item == 1 || item == 2 ? learned : 0).epsilon(1e-4));
   }
 }
 
