@@ -50,8 +50,8 @@ class SequentialModel : public nn::Module {
 };
 
 // The loss of predicting target [n] i64 from hidden [n, width]: settings.loss. `negatives` [m] i64 are used by all but
-// "softmax"; none of them is a target.
+// "softmax"; none of them is a target. `seen` is for settings.repeat_aware.
 Tensor sequential_loss(const SequentialModel& model, const Settings& settings, const Tensor& hidden,
-                       const Tensor& target, const Tensor& negatives);
+                       const Tensor& target, const Tensor& negatives, const Seen& seen);
 
 }  // namespace heed::recommender
