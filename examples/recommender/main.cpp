@@ -66,6 +66,7 @@ void add_settings(CLI::App& verb, SettingFlags& flags) {
   add("--heads", "heads", std::int64_t(), "Attention heads");
   add("--hidden", "hidden", std::int64_t(), "Width of the hidden layers");
   add("--attention", "attention", bool(), "false: mean pooling in its place");
+  add("--repeat-aware", "repeat_aware", bool(), "sequential: learn whether items are met again");
   add("--dropout", "dropout", double(), "Dropout probability");
   add("--loss", "loss", std::string(), "sequential: softmax, sampled, bce or gbce");
   add("--loss-negatives", "negatives", std::int64_t(), "Items drawn per batch for the losses but softmax");
