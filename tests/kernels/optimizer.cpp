@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "tests/kernels/arrays.h"
+#include "tests/kernels/instruction_sets.h"
 
 using namespace heed;
 using namespace heed::kernels;
@@ -17,19 +18,8 @@ namespace {
 
 // Calls body() for every variant on the CPU and every instruction set this processor has.
 template <class Body>
-void for_each_variant(const KernelSlot& slot, Body&& body) {
-  for (const Variant& variant : slot.variants()) {
-    if (variant.device != DeviceType::cpu) continue;
-    CAPTURE(variant.name);
-    const ScopedVariant scope(slot, DeviceType::cpu, variant.name);
-    for (std::int64_t targets = hwy::SupportedTargets(), best; targets != 0; targets &= ~best) {
-      best = targets & -targets;
-      CAPTURE(best);
-      hwy::SetSupportedTargetsForTest(best);
-      body();
-      hwy::SetSupportedTargetsForTest(0);
-    }
-  }
+void for_every_version(const KernelSlot& slot, Body&& body) {
+  for_each_variant({&slot}, [&] { on_each_instruction_set(body); });
 }
 
 // A parameter with its state. Gradients are new at every step; `dense` ones lie in one piece.
@@ -139,7 +129,7 @@ void check_sgd(const SgdOptions& options, double tolerance) {
 
 TEST_SUITE("optimizer kernels") {
   TEST_CASE("adam follows its formula over several steps, tensors of all sizes in one call") {
-    for_each_variant(adam, [] {
+    for_every_version(adam, [] {
       check_adam<double>({}, 1e-14);
       check_adam<float>({}, 2e-6);
       check_adam<double>({.lr = 0.1, .beta1 = 0.3, .weight_decay = 0.2}, 1e-13);
@@ -149,7 +139,7 @@ TEST_SUITE("optimizer kernels") {
   }
 
   TEST_CASE("sgd follows its formula over several steps") {
-    for_each_variant(sgd, [] {
+    for_every_version(sgd, [] {
       check_sgd<double>({.lr = 0.1}, 1e-14);
       check_sgd<float>({.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01}, 5e-6);
       check_sgd<double>({.lr = 0.1, .momentum = 0.9, .nesterov = true, .gradient_scale = 3}, 1e-13);
@@ -181,14 +171,14 @@ TEST_SUITE("optimizer kernels") {
       }
     };
     const std::vector<std::int64_t> shape{length, width};
-    for_each_variant(adam, [&] {
+    for_every_version(adam, [&] {
       check([&](Parameter<float>& one, View dy, View positions) {
         const AdamSlice slice{view_of(one.value, shape),  dy,        view_of(one.first, shape),
                               view_of(one.second, shape), positions, 3};
         adam({&slice, 1}, {.lr = 0.1, .weight_decay = 0.1}, Stream{});
       });
     });
-    for_each_variant(sgd, [&] {
+    for_every_version(sgd, [&] {
       check([&](Parameter<float>& one, View dy, View positions) {
         const SgdSlice slice{view_of(one.value, shape), dy, view_of(one.first, shape), positions};
         sgd({&slice, 1}, {.lr = 0.1, .momentum = 0.5}, Stream{});
@@ -197,7 +187,7 @@ TEST_SUITE("optimizer kernels") {
   }
 
   TEST_CASE("the sum of squares of all tensors") {
-    for_each_variant(sum_of_squares, [] {
+    for_every_version(sum_of_squares, [] {
       std::vector<double> workspace(sum_of_squares_workspace), result(1, -1.0), doubles{3, 99, 4};
       const auto sum = [&](const std::vector<View>& tensors) {
         sum_of_squares(tensors, view_of(workspace, {sum_of_squares_workspace}), view_of(result, {1}), Stream{});
