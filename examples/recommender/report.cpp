@@ -184,7 +184,7 @@ std::string sentence(const Report::Recommendation& recommendation) {
   const Report::Reason &first = reasons.front(), &last = reasons.back();
   constexpr double little = 0.1;  // a tenth more or less likely
   if (first.effect < little && last.effect > -little) return "No single event decides it.";
-  if (first.effect < little) return fmt::format("In spite of {}.", named(last));
+  if (first.effect < little) return fmt::format("No single event speaks for it; against it speaks {}.", named(last));
   const bool alone = reasons.size() == 1 || reasons[1].effect < first.effect / 2;
   std::string text = alone ? "Mostly because of " + named(first)
                            : fmt::format("Because of {} and {}", named(first), named(reasons[1]));

@@ -40,16 +40,19 @@
   ];
   const validation_lines = (curve) => [
     { label: curve.name, data: points(curve, 1), borderColor: colour(curve.name), backgroundColor: colour(curve.name),
-      borderWidth: 2, pointRadius: 3 },
+      borderWidth: 2, pointRadius: 3, clip: false },
   ];
 
   function line_chart(canvas, { title, x_title, lines }) {
     const datasets = lines();
     const labels = new Set(datasets.map((line) => line.label));
-    const axis = (text) => ({
-      type: "linear", title: { display: text !== "", text }, grid: { color: css("--line"), borderColor: css("--line") },
-      ticks: { maxTicksLimit: 7, maxRotation: 0, precision: text === "" ? undefined : 0 },
-    });
+    const grid = { color: css("--line"), borderColor: css("--line") };
+    const x = {
+      type: "linear", min: 0, max: Math.max(...datasets.flatMap((line) => line.data.map((point) => point.x))), grid,
+      title: { display: true, text: x_title },
+      ticks: { maxTicksLimit: 7, maxRotation: 0, precision: 0, includeBounds: false },
+    };
+    const y = { type: "linear", grid, ticks: { maxTicksLimit: 7 } };
     Chart.defaults.color = css("--muted");
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     return new Chart(canvas, {
@@ -58,7 +61,7 @@
       options: {
         animation: false, responsive: true, maintainAspectRatio: false, parsing: false,
         interaction: { mode: "nearest", axis: "x", intersect: false },
-        scales: { x: axis(x_title), y: axis("") },
+        scales: { x, y },
         plugins: {
           title: { display: true, text: title, align: "start", font: { weight: "600" } },
           legend: {
@@ -158,7 +161,7 @@
     }
     const last = person.attention[events - 1];
     readout.textContent = `For example, the bottom row. ${sentence(events - 1, last.indexOf(Math.max(...last)))}`;
-    const legend = [0, 0.02, 0.1, 0.25, 0.5, 1].map((x) => element("span", {}, element("i", weight(x)), percent(x)));
+    const legend = [0, 0.02, 0.1, 0.25, 0.5, 1].map((x) => element("span", {}, element("i", weight(x)), `${100 * x}%`));
     return [grid, readout, element("div", { class: "legend" }, "attention", ...legend)];
   }
 
@@ -172,10 +175,10 @@
     const reasons = entry.reasons.map((reason) => {
       const length = (50 * Math.abs(reason.effect)) / largest;
       return element("div", { class: "reason" }, element("span", { title: reason.title }, reason.title),
-        bar("", percent(reason.attention), 0, 100 * reason.attention, false),
+        bar("", `${Math.round(100 * reason.attention)}%`, 0, 100 * reason.attention, false),
         bar("signed", signed(reason.effect), reason.effect < 0 ? 50 - length : 50, length, reason.effect < 0));
     });
-    const heading = element("div", { class: "reason heading" }, ...["because of", "attention", "effect"].map((t) => element("span", {}, t)));
+    const heading = element("div", { class: "reason heading" }, ...["event", "attention", "effect"].map((t) => element("span", {}, t)));
     const met = entry.title === person.next ? [element("div", { class: "met" }, "✓ what they met next in fact")] : [];
     return element("li", {},
       element("div", { class: "name" }, element("strong", {}, `${place}. ${entry.title}`),
@@ -206,6 +209,4 @@
   place("people", report.people.map(person_view));
   draw_charts();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw_charts);
-  addEventListener("beforeprint", () => charts.forEach((chart) => chart.resize()));
-  addEventListener("afterprint", () => charts.forEach((chart) => chart.resize()));
 })();

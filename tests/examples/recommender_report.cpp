@@ -206,7 +206,8 @@ TEST_CASE("sentence: the effect decides, attention is told beside it") {
         "Because of B (attention 30%, effect +1.00) and A (attention 50%, effect +0.80).");
   CHECK(say({{"A", 0.5, -0.8}, {"B", 0.3, 1.0}}) ==
         "Mostly because of B (attention 30%, effect +1.00), in spite of A (attention 50%, effect -0.80).");
-  CHECK(say({{"A", 0.9, -0.8}, {"B", 0.1, 0.01}}) == "In spite of A (attention 90%, effect -0.80).");
+  CHECK(say({{"A", 0.9, -0.8}, {"B", 0.1, 0.01}}) ==
+        "No single event speaks for it; against it speaks A (attention 90%, effect -0.80).");
   CHECK(say({{"A", 0.9, 0.05}, {"B", 0.1, -0.01}}) == "No single event decides it.");
 }
 
