@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <unordered_set>
 
 #include "examples/recommender/random_stream.h"
 
@@ -38,17 +37,10 @@ std::vector<std::int64_t> items_of(std::span<const Event> history, RandomStream*
   return items;
 }
 
-// `count` items, none of them in `taken`, uniform over the rest.
-Tensor draw_negatives(const std::vector<std::int64_t>& taken, std::int64_t items, std::int64_t count,
-                      RandomStream random) {
-  const std::unordered_set<std::int64_t> excluded(taken.begin(), taken.end());
-  check(static_cast<std::int64_t>(excluded.size()) < items,
-        "negatives: every one of the {} items is a target of the batch", items);
+// `count` items, uniform over all.
+Tensor draw_negatives(std::int64_t items, std::int64_t count, RandomStream random) {
   std::vector<std::int64_t> negatives;
-  while (static_cast<std::int64_t>(negatives.size()) < count) {
-    const std::int64_t item = random.below(static_cast<std::uint32_t>(items));
-    if (!excluded.contains(item)) negatives.push_back(item);
-  }
+  for (std::int64_t i = 0; i < count; ++i) negatives.push_back(random.below(static_cast<std::uint32_t>(items)));
   return from_vector(negatives, {count});
 }
 
@@ -141,8 +133,7 @@ std::vector<SequenceBatch> SequenceSampler::epoch(std::int64_t number) const {
     SequenceBatch batch = make_batch(group, items);
     if (settings_.loss != "softmax") {
       const std::uint64_t stream = negatives_stream + (epoch << 32) + batches.size();
-      batch.negatives = draw_negatives(batch.target.to_vector<std::int64_t>(), items_, settings_.negatives,
-                                       RandomStream(settings_.seed, stream));
+      batch.negatives = draw_negatives(items_, settings_.negatives, RandomStream(settings_.seed, stream));
     }
     batches.push_back(std::move(batch));
   }

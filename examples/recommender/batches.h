@@ -17,7 +17,7 @@ struct SequenceBatch {
   Tensor history;         // i64 [batch, length]
   Tensor positions;       // i64 [events]: where in the flattened history the real events stand
   Tensor target;          // i64 [events]: the event after each
-  Tensor negatives = {};  // i64 [settings.negatives], none of them a target; undefined for the loss "softmax"
+  Tensor negatives = {};  // i64 [settings.negatives], shared by the batch; undefined for the loss "softmax"
   Seen seen = {};         // of every event, for settings.repeat_aware
 };
 

@@ -96,7 +96,10 @@ Tensor sequential_loss(const SequentialModel& model, const Settings& settings, c
     return cross_entropy(model.scores(hidden, seen), target, {.label_smoothing = settings.label_smoothing});
   }
   const Tensor positive = sum(hidden * model.items(target), {1});  // [n]
-  const Tensor negative = linear(hidden, model.items(negatives));  // [n, m]
+  // A negative that is the row's own target drops out: exp(-1e4) is 0, for softmax and sigmoid alike. (Leaving all targets
+  // of the batch out of its negatives would be cheaper, but spares just the popular items, which then rank too high.)
+  const Tensor own_target = equal(target.unsqueeze(1), negatives.unsqueeze(0));                   // [n, m]
+  const Tensor negative = masked_fill(linear(hidden, model.items(negatives)), own_target, -1e4);  // [n, m]
   if (settings.loss == "sampled") {
     // -log(e^p / (e^p + sum e^n)) = log(1 + e^(L - p)), L = log(sum e^n): the binary loss of p - L, target 1.
     const Tensor margin = positive - log_sum_exp(negative, {1});

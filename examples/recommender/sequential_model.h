@@ -50,7 +50,7 @@ class SequentialModel : public nn::Module {
 };
 
 // The loss of predicting target [n] i64 from hidden [n, width]: settings.loss. `negatives` [m] i64 are used by all but
-// "softmax"; none of them is a target. `seen` is for settings.repeat_aware.
+// "softmax"; one that happens to be a row's own target does not count in that row. `seen` is for settings.repeat_aware.
 Tensor sequential_loss(const SequentialModel& model, const Settings& settings, const Tensor& hidden,
                        const Tensor& target, const Tensor& negatives, const Seen& seen);
 
