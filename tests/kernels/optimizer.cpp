@@ -147,8 +147,8 @@ TEST_SUITE("optimizer kernels") {
   }
 
   TEST_CASE("a row-sparse slice changes its rows as a dense one would, and no others") {
-    const std::int64_t length = 30, width = 37;
-    std::vector<std::int64_t> rows{29, 3, 4, 17};
+    const std::int64_t length = 7, width = 6007;  // long enough that a row is cut between two tasks
+    std::vector<std::int64_t> rows{6, 3, 0, 4};
     const std::int64_t n = static_cast<std::int64_t>(rows.size());
     auto gradient = random_numbers<float>(n * width, 5);
     std::vector<float> full_gradient(length * width);
@@ -163,12 +163,14 @@ TEST_SUITE("optimizer kernels") {
       Parameter<float> sparse = start, dense = start;
       run(sparse, view_of(gradient, {n, width}), view_of(rows, {n}));
       run(dense, view_of(full_gradient, {length, width}), View{});
+      std::int64_t wrong = 0;
       for (std::int64_t i = 0; i < length * width; ++i) {
         const Parameter<float>& expected = touched(i) ? dense : start;
-        REQUIRE(std::abs(sparse.value[i] - expected.value[i]) <= 1e-7);
-        REQUIRE(std::abs(sparse.first[i] - expected.first[i]) <= 1e-7);
-        REQUIRE(std::abs(sparse.second[i] - expected.second[i]) <= 1e-7);
+        wrong += !(std::abs(sparse.value[i] - expected.value[i]) <= 1e-7);
+        wrong += !(std::abs(sparse.first[i] - expected.first[i]) <= 1e-7);
+        wrong += !(std::abs(sparse.second[i] - expected.second[i]) <= 1e-7);
       }
+      CHECK(wrong == 0);
     };
     const std::vector<std::int64_t> shape{length, width};
     for_every_version(adam, [&] {
