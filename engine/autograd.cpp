@@ -37,7 +37,18 @@ void destroy_iteratively(Node* node) {
 }
 
 // Gradients on their way to one node: one slot per output of it.
-using Slots = std::vector<Tensor>;
+using Slots = std::vector<Gradient>;
+
+// a + b outside the graph, in a's memory where nobody else holds it.
+Gradient added(Gradient a, const Gradient& b) {
+  if (!a.is_sparse() && !b.is_sparse()) return accumulate(std::move(a.dense), b.dense);
+  if (a.is_sparse() && b.is_sparse()) return {merge(a.sparse, b.sparse), a.whole, a.stays_sparse && b.stays_sparse};
+  return a.is_sparse() ? add_rows(b.dense, a.sparse) : add_rows(std::move(a.dense), b.sparse);
+}
+
+Tensor to_dense(Gradient gradient) {
+  return gradient.is_sparse() ? to_dense(gradient.sparse, gradient.whole) : std::move(gradient.dense);
+}
 
 // What one traversal wants: gradients accumulated in leaves, or those of certain tensors handed back.
 struct Target {
@@ -63,11 +74,12 @@ class Traversal {
   std::vector<Tensor> captured;
 
  private:
-  void deliver(const Edge& edge, const Tensor& gradient);
-  void visit(const std::shared_ptr<Node>& node, Slots& dys);
+  void deliver(const Edge& edge, const Gradient& gradient);
+  void visit(const std::shared_ptr<Node>& node, Slots& gradients);
+  void feed(TensorImpl& leaf, Gradient gradient) const;
   std::vector<bool> needs(const Node& node) const;
   void find_useful(const std::shared_ptr<Node>& root);
-  static void run_hooks(const Node& node, Slots& dys);
+  static void run_hooks(const Node& node, std::vector<Tensor>& dys);
 
   BackwardOptions options_;
   const Targets* targets_;  // null: feed the leaves
@@ -124,21 +136,21 @@ std::vector<bool> Traversal::needs(const Node& node) const {
   return result;
 }
 
-void Traversal::deliver(const Edge& edge, const Tensor& gradient) {
+void Traversal::deliver(const Edge& edge, const Gradient& gradient) {
   const auto [it, is_new] = slots_.try_emplace(edge.node.get());
   if (is_new) {
     it->second.resize(edge.node->outputs.size());
     queue_.push(edge.node);
   }
-  Tensor& slot = it->second[edge.output];
+  Gradient& slot = it->second[static_cast<std::size_t>(edge.output)];
   if (!slot.defined()) {
     slot = gradient;
   } else {
-    slot = options_.create_graph ? slot + gradient : accumulate(std::move(slot), gradient);
+    slot = options_.create_graph ? Gradient(slot.dense + gradient.dense) : added(std::move(slot), gradient);
   }
 }
 
-void Traversal::run_hooks(const Node& node, Slots& dys) {
+void Traversal::run_hooks(const Node& node, std::vector<Tensor>& dys) {
   // A hook may remove itself, so walk a copy.
   const std::vector<Node::Hook> hooks = node.hooks;
   for (const Node::Hook& hook : hooks) {
@@ -153,37 +165,58 @@ void Traversal::run_hooks(const Node& node, Slots& dys) {
   }
 }
 
-void Traversal::visit(const std::shared_ptr<Node>& node, Slots& dys) {
+// Adds a gradient to a leaf's grad.
+void Traversal::feed(TensorImpl& leaf, Gradient gradient) const {
+  if (leaf.grad.defined()) {
+    Gradient old = leaf.grad_rows.defined()
+                       ? Gradient({std::move(leaf.grad_rows), std::move(leaf.grad)}, leaf.layout.shape, true)
+                       : Gradient(std::move(leaf.grad));
+    leaf.grad_rows = {};
+    gradient =
+        options_.create_graph ? Gradient(to_dense(std::move(old)) + gradient.dense) : added(std::move(old), gradient);
+  }
+  if (gradient.is_sparse() && gradient.stays_sparse) {
+    leaf.grad = std::move(gradient.sparse.values);
+    leaf.grad_rows = std::move(gradient.sparse.rows);
+    return;
+  }
+  const Tensor dense = to_dense(std::move(gradient));
+  // A gradient that somebody else holds as well, another leaf or the caller, is copied: `added` writes in place.
+  leaf.grad = options_.create_graph || solely_owned(dense) ? dense.contiguous() : dense.clone();
+}
+
+void Traversal::visit(const std::shared_ptr<Node>& node, Slots& gradients) {
+  if (node->is_leaf && targets_ == nullptr && node->hooks.empty()) {
+    if (const std::shared_ptr<TensorImpl> leaf = node->leaf.lock()) feed(*leaf, std::move(gradients[0]));
+    return;
+  }
+  std::vector<Tensor> dys;
+  for (Gradient& gradient : gradients) dys.push_back(to_dense(std::move(gradient)));
+  gradients.clear();
   run_hooks(*node, dys);
   if (targets_ != nullptr) {
     const auto target = targets_->find(node.get());
     if (target != targets_->end()) {
-      for (const Target& t : target->second) captured[t.position] = dys[t.output];
+      for (const Target& t : target->second) captured[t.position] = dys[static_cast<std::size_t>(t.output)];
     }
   }
   if (node->is_leaf) {
     const std::shared_ptr<TensorImpl> leaf = node->leaf.lock();
-    if (targets_ != nullptr || leaf == nullptr) return;
-    if (!leaf->grad.defined()) {
-      // A gradient that somebody else holds as well, another leaf or the caller, is copied: optimisers clip in place.
-      const bool is_free = options_.create_graph || solely_owned(dys[0]);
-      leaf->grad = is_free ? dys[0].contiguous() : dys[0].clone();
-    } else {
-      leaf->grad = options_.create_graph ? leaf->grad + dys[0] : accumulate(std::move(leaf->grad), dys[0]);
-    }
+    if (targets_ == nullptr && leaf != nullptr) feed(*leaf, std::move(dys[0]));
     return;
   }
   const std::vector<bool> needed = needs(*node);
   if (std::none_of(needed.begin(), needed.end(), [](bool b) { return b; })) return;
   check(node->backward != nullptr, "{}: this graph was freed by an earlier backward; pass retain_graph to keep it",
         node->name);
-  Gradients gradients = run_backward(node, dys, needed, options_.create_graph);
+  const Gradients results = run_backward(node, dys, needed, options_.create_graph);
   if (!options_.retain_graph) {
     node->backward = nullptr;
     for (Node::Output& output : node->outputs) output.saved = {};
   }
-  for (std::size_t i = 0; i < gradients.size(); ++i) {
-    if (needed[i] && gradients[i].defined()) deliver(node->inputs[i], gradients[i]);
+  dys.clear();
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (needed[i] && results[i].defined()) deliver(node->inputs[i], results[i]);
   }
 }
 
@@ -192,9 +225,9 @@ void Traversal::run() {
   while (!queue_.empty()) {
     const std::shared_ptr<Node> node = queue_.top();
     queue_.pop();
-    Slots dys = std::move(slots_.at(node.get()));
+    Slots gradients = std::move(slots_.at(node.get()));
     slots_.erase(node.get());
-    visit(node, dys);
+    visit(node, gradients);
   }
 }
 

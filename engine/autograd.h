@@ -14,12 +14,33 @@
 #include <string>
 #include <vector>
 
+#include "engine/row_gradient.h"
 #include "engine/tensor.h"
 
 namespace heed {
 
+// The gradient of one input: a tensor of its shape, or the rows of it that are not zero.
+struct Gradient {
+  Gradient() = default;  // none
+  Gradient(Tensor dense) : dense(std::move(dense)) {}
+  // stays_sparse: a leaf keeps it as it is (Tensor::row_grad); otherwise the leaf's grad() is a tensor as ever, and
+  // what is saved is a table of zeros where gradients are added up.
+  Gradient(RowGradient sparse, Shape shape, bool stays_sparse)
+      : sparse(std::move(sparse)), whole(std::move(shape)), stays_sparse(stays_sparse) {}
+
+  bool is_sparse() const { return sparse.rows.defined(); }
+  bool defined() const { return dense.defined() || is_sparse(); }
+  const Shape& shape() const { return is_sparse() ? whole : dense.shape(); }
+  const Tensor& values() const { return is_sparse() ? sparse.values : dense; }
+
+  Tensor dense;
+  RowGradient sparse;  // instead of `dense`
+  Shape whole = {};    // of which `sparse` holds rows
+  bool stays_sparse = false;
+};
+
 // One gradient per input of an operation, in order. Undefined: this input gets none.
-using Gradients = std::vector<Tensor>;
+using Gradients = std::vector<Gradient>;
 
 // What a backward function is given.
 class Upstream {

@@ -127,6 +127,7 @@ void Operation::join_graph(std::vector<Tensor>& outputs, const std::vector<Tenso
     impl->node = node;
     impl->output_index = static_cast<int>(i);
     impl->grad = {};
+    impl->grad_rows = {};
     y = Tensor::from_impl(std::move(impl));
   }
 }
@@ -159,12 +160,16 @@ Gradients run_backward(const std::shared_ptr<Node>& node, std::vector<Tensor>& d
     if (!needs[i] || !gradients[i].defined()) continue;
     const Edge& edge = node->inputs[i];
     const Node::Output& input = edge.node->outputs[static_cast<std::size_t>(edge.output)];
-    check(gradients[i].shape() == input.shape && gradients[i].dtype() == input.options.dtype,
+    check(gradients[i].shape() == input.shape && gradients[i].values().dtype() == input.options.dtype,
           "{}: backward returned a gradient of shape {} ({}) for input {} of shape {} ({})", node->name,
-          gradients[i].shape(), gradients[i].dtype(), i, input.shape, input.options.dtype);
+          gradients[i].shape(), gradients[i].values().dtype(), i, input.shape, input.options.dtype);
   }
-  if (operation_observer != nullptr) operation_observer->operation_tensors(dys, gradients);
-  if (anomaly_depth > 0) search_anomaly(fmt::format("the backward of {}", node->name), gradients, dys, true);
+  if (operation_observer != nullptr || anomaly_depth > 0) {
+    std::vector<Tensor> values;
+    for (const Gradient& gradient : gradients) values.push_back(gradient.values());
+    if (operation_observer != nullptr) operation_observer->operation_tensors(dys, values);
+    if (anomaly_depth > 0) search_anomaly(fmt::format("the backward of {}", node->name), values, dys, true);
+  }
   return gradients;
 }
 

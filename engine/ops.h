@@ -184,7 +184,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 // Indices are i64 or i32 and lie within the axis they select from; none counts from the end.
 
 // Rows of a table: weight [rows, ...] at index [...] gives [index shape..., ...]. Rows equal to padding_idx get no gradient.
-Tensor embedding(const Tensor& weight, const Tensor& index, std::optional<std::int64_t> padding_idx = {});
+// The backward touches the rows used and no others. With `sparse` (torch.nn.Embedding's word for it) a leaf weight that
+// is used in no other way also keeps its gradient as those rows (Tensor::row_grad), and optimisers update them alone.
+Tensor embedding(const Tensor& weight, const Tensor& index, std::optional<std::int64_t> padding_idx = {},
+                 bool sparse = false);
 // x at the positions index [n] of one axis, whose length becomes n.
 Tensor index_select(const Tensor& x, int axis, const Tensor& index);
 // y[p] = x[p, but index[p] along axis], for every position p of index (torch.gather).

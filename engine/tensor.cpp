@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/autograd.h"
+#include "engine/row_gradient.h"
 #include "kernels/copy/copy.h"
 
 namespace heed {
@@ -114,13 +115,21 @@ const Tensor& Tensor::set_requires_grad(bool value) const {
 }
 
 Tensor Tensor::grad() const {
-  return checked().grad;
+  const TensorImpl& impl = checked();
+  return impl.grad_rows.defined() ? to_dense({impl.grad_rows, impl.grad}, shape()) : impl.grad;
+}
+
+std::optional<RowGradient> Tensor::row_grad() const {
+  const TensorImpl& impl = checked();
+  if (!impl.grad_rows.defined()) return {};
+  return RowGradient{impl.grad_rows, impl.grad};
 }
 
 void Tensor::set_grad(const Tensor& grad) const {
   check(!grad.defined() || (grad.shape() == shape() && grad.dtype() == dtype()),
         "set_grad: the gradient does not match the tensor of shape {} ({})", shape(), dtype());
   checked().grad = grad;
+  checked().grad_rows = {};
 }
 
 Tensor Tensor::detach() const {

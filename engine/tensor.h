@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -28,6 +29,7 @@ struct TensorOptions {
 };
 
 class Node;
+struct RowGradient;
 struct TensorImpl;
 
 class Tensor {
@@ -83,7 +85,9 @@ class Tensor {
   bool is_leaf() const;
   Tensor grad() const;                      // undefined before the first backward()
   void set_grad(const Tensor& grad) const;  // undefined clears it
-  Tensor detach() const;                    // the same memory, outside the graph
+  // What grad() is made of where the gradient was kept sparse (see embedding); grad() then writes it out anew.
+  std::optional<RowGradient> row_grad() const;
+  Tensor detach() const;  // the same memory, outside the graph
   // Called with this tensor's gradient during backward; may return another one, or an undefined tensor to keep it.
   // Returns an id for remove_hook.
   int register_hook(std::function<Tensor(const Tensor&)> hook) const;
@@ -106,6 +110,7 @@ struct TensorImpl {
   std::shared_ptr<Node> node;
   int output_index = 0;
   Tensor grad;
+  Tensor grad_rows;  // defined: `grad` holds only these rows of the gradient
 };
 
 // New memory, not initialised.

@@ -20,8 +20,18 @@ double norm_of(std::span<const View> gradients, Device device) {
   return std::sqrt(result.item<double>());
 }
 
+// A gradient as kernels take it: with `rows` only those rows of it are there.
+struct GradientView {
+  View values, rows;
+};
+
 bool trains(const Tensor& parameter) {
-  return parameter.requires_grad() && parameter.grad().defined();
+  return parameter.requires_grad() && (parameter.row_grad() || parameter.grad().defined());
+}
+
+GradientView gradient_of(const Tensor& parameter) {
+  if (const auto sparse = parameter.row_grad()) return {sparse->values.view(), sparse->rows.view()};
+  return {parameter.grad().view(), {}};
 }
 
 }  // namespace
@@ -81,7 +91,7 @@ void Optimizer::zero_grad() {
 double Optimizer::grad_norm() const {
   std::vector<View> gradients;
   for_each_slot([&](const Slot& slot) {
-    if (trains(slot.parameter)) gradients.push_back(slot.parameter.grad().view());
+    if (trains(slot.parameter)) gradients.push_back(gradient_of(slot.parameter).values);
   });
   return gradients.empty() ? 0 : norm_of(gradients, gradients[0].device);
 }
@@ -93,7 +103,7 @@ double Optimizer::clip_grad_norm(double max_norm, bool error_if_nonfinite) {
     std::vector<std::string> at_fault;
     for_each_slot([&](const Slot& slot) {
       if (!trains(slot.parameter)) return;
-      const View gradient = slot.parameter.grad().view();
+      const View gradient = gradient_of(slot.parameter).values;
       if (!std::isfinite(norm_of({&gradient, 1}, gradient.device))) at_fault.push_back(slot.name);
     });
     fail("clip_grad_norm: the gradients' norm is {}; not finite: {}", norm, fmt::join(at_fault, ", "));
@@ -149,9 +159,11 @@ SGD::SGD(const std::vector<ParameterGroup>& groups, const SgdOptions& options)
 void SGD::update(const Update& update) {
   std::vector<kernels::SgdSlice> slices;
   for (const Slot* slot : update.slots) {
+    const GradientView gradient = gradient_of(slot->parameter);
     slices.push_back({.parameter = slot->parameter.view(),
-                      .gradient = slot->parameter.grad().view(),
-                      .momentum = slot->state.empty() ? View{} : slot->state[0].view()});
+                      .gradient = gradient.values,
+                      .momentum = slot->state.empty() ? View{} : slot->state[0].view(),
+                      .rows = gradient.rows});
   }
   kernels::sgd(slices,
                {.lr = update.lr,
@@ -175,10 +187,12 @@ Adam::Adam(const char* name, const std::vector<ParameterGroup>& groups, const Ad
 void Adam::update(const Update& update) {
   std::vector<kernels::AdamSlice> slices;
   for (const Slot* slot : update.slots) {
+    const GradientView gradient = gradient_of(slot->parameter);
     slices.push_back({.parameter = slot->parameter.view(),
-                      .gradient = slot->parameter.grad().view(),
+                      .gradient = gradient.values,
                       .exp_avg = slot->state[0].view(),
                       .exp_avg_sq = slot->state[1].view(),
+                      .rows = gradient.rows,
                       .step = slot->step});
   }
   kernels::adam(slices,

@@ -9,7 +9,8 @@
 //     optimizer.step(schedule(step));
 //   }
 //
-// Names, defaults and arithmetic are those of torch.optim.
+// Names, defaults and arithmetic are those of torch.optim. A gradient that is row-sparse (Tensor::row_grad) updates its
+// rows and their state alone, as torch.optim.SparseAdam does: the moments and the weight decay of other rows stand still.
 #pragma once
 
 #include <optional>

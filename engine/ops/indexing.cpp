@@ -35,8 +35,7 @@ Tensor without_row(const Tensor& x, std::int64_t row) {
   return op.record(y, {x}, [row](const Upstream& up) -> Gradients { return {without_row(up.dy(), row)}; });
 }
 
-// The slices of dy [..., n, ...] added up in zeros of `shape`, where index [n] says, and nothing in row `skipped`. Only
-// the rows that index names are touched after the zeros.
+// The slices of dy [..., n, ...] added up in zeros of `shape`, where index [n] says, and nothing in row `skipped`.
 Tensor index_select_backward(const Tensor& dy, const Shape& shape, int axis, const Tensor& index,
                              std::optional<std::int64_t> skipped = {}) {
   Operation op("index_select_backward");
@@ -67,7 +66,7 @@ void check_positions(const Operation& op, const Tensor& x, int axis, const Tenso
 
 }  // namespace
 
-Tensor embedding(const Tensor& weight, const Tensor& index, std::optional<std::int64_t> padding_idx) {
+Tensor embedding(const Tensor& weight, const Tensor& index, std::optional<std::int64_t> padding_idx, bool sparse) {
   Operation op("embedding");
   op.same_device({weight, index});
   check_integers(op, index);
@@ -86,7 +85,9 @@ Tensor embedding(const Tensor& weight, const Tensor& index, std::optional<std::i
   const Tensor y = empty(shape, weight.options());
   kernels::index_select(weight.view(), 0, flat.view(), alias(y, Layout::contiguous(taken)).view(), op.stream(weight));
   return op.record(y, {weight}, [=, whole = weight.shape()](const Upstream& up) -> Gradients {
-    return {index_select_backward(up.dy().reshape(taken), whole, 0, flat, padding_idx)};
+    const Tensor dy = up.dy().reshape(taken);
+    if (up.create_graph()) return {index_select_backward(dy, whole, 0, flat, padding_idx)};
+    return {Gradient(sum_rows(flat, dy, padding_idx), whole, sparse)};
   });
 }
 

@@ -37,7 +37,10 @@ Tensor cat(const std::vector<Tensor>& tensors, int axis) {
     kernels::copy(x.view(), alias(y, y.layout().sliced(axis, start, length, 1)).view(), op.stream(y));
     start += length;
   }
-  return op.record_all({y}, tensors, [=](const Upstream& up) -> Gradients { return split(up.dy(), lengths, axis); })[0];
+  return op.record_all({y}, tensors, [=](const Upstream& up) -> Gradients {
+    const std::vector<Tensor> parts = split(up.dy(), lengths, axis);
+    return {parts.begin(), parts.end()};
+  })[0];
 }
 
 Tensor stack(const std::vector<Tensor>& tensors, int axis) {

@@ -79,8 +79,9 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
     if (up.needs(2)) gradients[2] = empty(bias.shape(), x.options());
     const Tensor rows = rows_of(x), dy_rows = rows_of(dy), workspace = workspace_for(rows);
     kernels::layer_norm_backward(rows.view(), optional_view(weight), dy_rows.view(), mean.view(), rstd.view(),
-                                 up.needs(0) ? rows_view(gradients[0]) : View{}, optional_view(gradients[1]),
-                                 optional_view(gradients[2]), workspace.view(), Stream{x.device(), nullptr});
+                                 up.needs(0) ? rows_view(gradients[0].dense) : View{},
+                                 optional_view(gradients[1].dense), optional_view(gradients[2].dense), workspace.view(),
+                                 Stream{x.device(), nullptr});
     return gradients;
   });
 }
@@ -102,7 +103,7 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
     if (up.needs(1)) gradients[1] = empty(weight.shape(), x.options());
     const Tensor rows = rows_of(x), dy_rows = rows_of(up.dy()), workspace = workspace_for(rows);
     kernels::rms_norm_backward(rows.view(), optional_view(weight), dy_rows.view(), rstd.view(),
-                               up.needs(0) ? rows_view(gradients[0]) : View{}, optional_view(gradients[1]),
+                               up.needs(0) ? rows_view(gradients[0].dense) : View{}, optional_view(gradients[1].dense),
                                workspace.view(), Stream{x.device(), nullptr});
     return gradients;
   });

@@ -322,7 +322,11 @@ Mutation changing(const std::function<Gradients(const Gradients&)>& change) {
 Mutation changing_each(const std::function<Tensor(const Tensor&)>& change) {
   return changing([change](const Gradients& gradients) {
     Gradients changed;
-    for (const Tensor& g : gradients) changed.push_back(g.defined() ? change(g) : g);
+    for (Gradient g : gradients) {
+      Tensor& values = g.is_sparse() ? g.sparse.values : g.dense;
+      if (g.defined()) values = change(values);
+      changed.push_back(values.defined() ? g : Gradient());
+    }
     return changed;
   });
 }

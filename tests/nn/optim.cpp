@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "engine/ops.h"
+#include "nn/embedding.h"
 #include "nn/linear.h"
 #include "nn/normalization.h"
 #include "nn/schedule.h"
@@ -142,6 +143,37 @@ TEST_CASE("optim: what gets no gradient stays") {
   optimizer.step();
   CHECK_EQ(linear.bias.to_vector<float>(), bias);
   CHECK_NE(linear.weight.to_vector<float>(), weight);
+}
+
+TEST_CASE("optim: a sparse embedding is updated where it was used, as a dense one is there") {
+  const auto updated = [](bool sparse, const auto& optimizer_of) {
+    manual_seed(3);
+    const nn::Embedding embedding(6, 4, {}, sparse);
+    const auto optimizer = optimizer_of(embedding);
+    for (int step = 0; step < 3; ++step) {
+      optimizer->zero_grad();
+      backward(sum(embedding(from_vector<std::int64_t>({5, 2, 5}, {3})) * uniform({3, 4}, -1, 1, {}, step + 9)));
+      CHECK_EQ(embedding.weight.row_grad().has_value(), sparse);
+      optimizer->clip_grad_norm(0.5);
+      optimizer->step();
+    }
+    return embedding.weight;
+  };
+  const auto compare_rows = [&](const auto& optimizer_of) {
+    manual_seed(3);
+    const Tensor before = nn::Embedding(6, 4).weight, dense = updated(false, optimizer_of),
+                 sparse = updated(true, optimizer_of);
+    for (int row = 0; row < 6; ++row) {
+      const bool used = row == 5 || row == 2;
+      CAPTURE(row);
+      CHECK_EQ(sparse.select(0, row).to_vector<float>(), (used ? dense : before).select(0, row).to_vector<float>());
+      CHECK_NE(dense.select(0, row).to_vector<float>(), before.select(0, row).to_vector<float>());  // decay
+    }
+  };
+  compare_rows([](const nn::Module& m) { return std::make_unique<nn::AdamW>(m, nn::AdamOptions{.lr = 0.1}); });
+  compare_rows([](const nn::Module& m) {
+    return std::make_unique<nn::SGD>(m, nn::SgdOptions{.lr = 0.1, .momentum = 0.9, .weight_decay = 0.1});
+  });
 }
 
 TEST_CASE("optim: biases and norms do not decay") {
