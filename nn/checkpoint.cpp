@@ -15,6 +15,7 @@ using Json = nlohmann::ordered_json;
 constexpr const char* model_file = "model.safetensors";
 constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* training_file = "training.json";
+constexpr const char* tensors_file = "tensors.safetensors";
 constexpr const char* format_name = "heed checkpoint";
 constexpr int version = 1;
 
@@ -66,9 +67,10 @@ NamedTensors load_tensors(const fs::path& path) {
 
 void save_checkpoint(const fs::path& folder, const Module& model, const Optimizer& optimizer,
                      const TrainingState& state) {
-  AtomicFolder checkpoint(folder, {model_file, optimizer_file, training_file});
+  AtomicFolder checkpoint(folder, {model_file, optimizer_file, training_file, tensors_file});
   save_tensors(checkpoint.fresh() / model_file, model.state_dict());
   save_tensors(checkpoint.fresh() / optimizer_file, optimizer.state_dict());
+  if (!state.tensors.empty()) save_tensors(checkpoint.fresh() / tensors_file, state.tensors);
   write_file(checkpoint.fresh() / training_file, training_json(state));
   checkpoint.commit();
 }
@@ -79,9 +81,15 @@ bool has_checkpoint(const fs::path& folder) {
   return fs::exists(folder / training_file);
 }
 
+TrainingState read_training_state(const fs::path& folder) {
+  check(has_checkpoint(folder), "load_checkpoint {}: there is no checkpoint", folder.string());
+  return parse_training(folder / training_file).state;
+}
+
 TrainingState load_checkpoint(const fs::path& folder, Module& model, Optimizer& optimizer) {
   check(has_checkpoint(folder), "load_checkpoint {}: there is no checkpoint", folder.string());
-  const Training training = parse_training(folder / training_file);
+  Training training = parse_training(folder / training_file);
+  if (fs::exists(folder / tensors_file)) training.state.tensors = load_tensors(folder / tensors_file);
   const NamedTensors weights = load_tensors(folder / model_file);
   const NamedTensors optimizer_state = load_tensors(folder / optimizer_file);
   // Both are compared before either is changed.

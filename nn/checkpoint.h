@@ -12,7 +12,7 @@
 //   }
 //
 // A checkpoint is a folder of model.safetensors (Module::state_dict), optimizer.safetensors (Optimizer::state_dict) and
-// training.json (the rest: format, version, step, loader, generator, metadata).
+// training.json (the rest: format, version, step, loader, generator, metadata); tensors.safetensors if there are any.
 #pragma once
 
 #include <filesystem>
@@ -30,6 +30,7 @@ struct TrainingState {
   std::int64_t step = 0;
   LoaderState loader = {};
   std::map<std::string, std::string> metadata = {};  // the caller's own
+  NamedTensors tensors = {};                         // the caller's own, such as the best weights so far
 };
 
 // Writes a checkpoint as a whole: a new folder is completed beside the old one and then takes its place, so at every
@@ -39,6 +40,9 @@ void save_checkpoint(const std::filesystem::path& folder, const Module& model, c
 
 // Whether there is one: also one that was being replaced when the program was killed.
 bool has_checkpoint(const std::filesystem::path& folder);
+
+// What a checkpoint holds apart from its tensors. Throws when there is none.
+TrainingState read_training_state(const std::filesystem::path& folder);
 
 // Sets the model, the optimiser and the default generator to what they were. Throws when the folder is no checkpoint or
 // is not one of this model and optimiser, naming what differs; they are unchanged then.

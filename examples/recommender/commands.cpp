@@ -14,20 +14,13 @@
 #include "examples/recommender/report.h"
 #include "examples/recommender/text.h"
 #include "examples/recommender/text_table.h"
+#include "nn/checkpoint.h"
 
 namespace heed::recommender {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Model and baselines, best first by NDCG.
-std::vector<Report::Row> rows_of(const Evaluation& evaluation, const std::string& name) {
-  std::vector<Report::Row> rows{{name, evaluation.model, ""}};
-  for (const auto& [baseline, metrics] : evaluation.baselines) rows.push_back({baseline, metrics, ""});
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const auto& a, const auto& b) { return a.metrics.ndcg.value > b.metrics.ndcg.value; });
-  return rows;
-}
+namespace fs = std::filesystem;
 
 std::string describe(const EvaluationSettings& settings) {
   if (settings.protocol == "sampled")
@@ -75,14 +68,14 @@ void evaluate_attentive(const TrainedModel& model, const Interactions& data, con
     logits.push_back(logistic.logit(row.user, data.events[static_cast<std::size_t>(row.event)].item));
   const Pointwise baseline = pointwise(logits, split.test);
 
-  const auto line = [](const std::string& name, const Pointwise& p) {
-    return std::vector<std::string>{name, with_interval(p.auc), with_interval(p.log_loss),
-                                    fmt::format("{:.4f}", p.gauc.value)};
+  const auto row = [](const std::string& name, const Pointwise& p) {
+    return Report::Row{name, {p.auc, p.log_loss, {p.gauc.value, p.gauc.value, p.gauc.value}}};
   };
-  say(command.output, "{} later ratings, a like from {} on; 95% intervals\n\n{}",
-      format_count(static_cast<double>(ours.rows)), model.settings.like_from,
-      text_table(
-          {{"", "AUC", "log loss", "GAUC"}, line("attentive", ours), line("logistic regression on ids", baseline)}));
+  const Report::Table table{fmt::format("{} later ratings: is it a like, {} or more?",
+                                        format_count(static_cast<double>(ours.rows)), model.settings.like_from),
+                            {{"AUC"}, {"log loss", true}, {"GAUC"}},
+                            {row("attentive", ours), row("logistic regression on ids", baseline)}};
+  say(command.output, "{} 95% intervals\n\n{}", table.title, to_text(table));
   write_json(command.output,
              {{"rows", ours.rows},
               {"protocol", "split by time 8:1:1"},
@@ -90,6 +83,10 @@ void evaluate_attentive(const TrainedModel& model, const Interactions& data, con
               {"metrics", pointwise_json(ours)},
               {"ci95", {{"auc", {ours.auc.low, ours.auc.high}}, {"log_loss", {ours.log_loss.low, ours.log_loss.high}}}},
               {"baselines", {{"logistic", pointwise_json(baseline)}}}});
+  if (command.output.report.empty()) return;
+  Report report{.title = "Evaluation of the recommender", .facts = facts_of(model), .tables = {table}};
+  report.people = people_of(model, data, 3, 5);
+  write_report(command.output.report, report);
 }
 
 Report::Curve loss_curve(const std::string& name, const TrainingRecord& record) {
@@ -120,12 +117,10 @@ Interactions read_data(const DataOptions& options) {
   return options.path.empty() ? simulate_cinema().data : read_interactions(options.path, options.read);
 }
 
-TrainedModel train_model(Interactions data, const Settings& settings, const EvaluationSettings& validation,
-                         bool quiet) {
+TrainedModel train_model(Interactions data, const Settings& settings, const TrainingOptions& options) {
   manual_seed(settings.seed);
   TrainedModel model{settings, std::move(data), {}, nullptr};
   model.ranker = make_ranker(settings, model.data.users(), model.data.items());
-  TrainingOptions options{.quiet = quiet, .validation = validation};
   if (settings.model == "attentive") {
     model.record =
         train_attentive(*model.ranker, model.data, split_by_time(model.data, settings.like_from), settings, options);
@@ -142,8 +137,19 @@ void run(const TrainCommand& command) {
   note_unless(command.output.quiet, "{}: {} users, {} items, {} events", data.source,
               format_count(static_cast<double>(data.users())), format_count(static_cast<double>(data.items())),
               format_count(static_cast<double>(data.events.size())));
-  const TrainedModel model = train_model(std::move(data), command.settings, command.validation, command.output.quiet);
+  // Not inside the folder: that changes from the old model to the new one as a whole.
+  fs::path checkpoint = fs::path(command.folder).lexically_normal();
+  if (!checkpoint.has_filename()) checkpoint = checkpoint.parent_path();  // "model/"
+  checkpoint += ".checkpoint";
+  if (!command.resume && nn::has_checkpoint(checkpoint))
+    note("{} holds a training that was interrupted (--resume goes on with it); starting anew", checkpoint.string());
+  const TrainedModel model = train_model(std::move(data), command.settings,
+                                         {.quiet = command.output.quiet,
+                                          .validation = command.validation,
+                                          .checkpoint = checkpoint,
+                                          .resume = command.resume});
   save_model(command.folder, model);
+  fs::remove_all(checkpoint);
   say(command.output, "trained in {}: {} parameters, loss {:.4f}; saved in {}", format_duration(model.record.seconds),
       format_count(static_cast<double>(model.record.parameters)), model.record.epochs.back().loss, command.folder);
   write_json(command.output, to_json(model.record));
@@ -161,19 +167,21 @@ void run(const EvaluateCommand& command) {
   if (model.settings.model == "attentive") return evaluate_attentive(model, data, command);
   const LeaveOneOut split(data);
   const Evaluation evaluation = evaluate(split, scorer_of(*model.ranker), command.settings);
-  const std::vector<Report::Row> rows = rows_of(evaluation, "sequential");
-  say(command.output, "{} users, {}; 95% intervals\n\n{}", format_count(static_cast<double>(evaluation.model.users)),
-      describe(command.settings), metrics_table(rows, command.settings.k));
+  std::vector<RankingRow> rows{{"sequential", evaluation.model}};
+  for (const auto& [baseline, metrics] : evaluation.baselines) rows.push_back({baseline, metrics});
   Report report{.title = "Evaluation of the recommender", .facts = facts_of(model)};
-  report.tables.push_back({"The model and its baselines: " + describe(command.settings), command.settings.k, rows});
+  report.tables.push_back(
+      contest_table("The model and its baselines: " + describe(command.settings), command.settings.k, rows));
+  say(command.output, "{} users, {}; 95% intervals\n\n{}", format_count(static_cast<double>(evaluation.model.users)),
+      describe(command.settings), to_text(report.tables.back()));
   if (!command.settings.by.empty()) {
-    std::vector<Report::Row> groups;
+    std::vector<RankingRow> groups;
     for (const auto& [value, metrics] : evaluation.groups) {
       groups.push_back({fmt::format("{} = {}", command.settings.by, value.empty() ? "(unknown)" : value), metrics,
                         fmt::format("{} users", metrics.users)});
     }
-    say(command.output, "{}", metrics_table(groups, command.settings.k));
-    report.tables.push_back({"Whom the model serves how well", command.settings.k, groups});
+    report.tables.push_back(ranking_table("Whom the model serves how well", command.settings.k, groups));
+    say(command.output, "{}", to_text(report.tables.back()));
   }
   write_json(command.output, to_json(evaluation));
   if (!command.output.report.empty()) {
@@ -196,7 +204,8 @@ Contestant contest(const std::string& name, const Interactions& data, const Comp
   note_unless(command.output.quiet, "\ntraining with {}", name);
   Settings settings = command.settings;
   settings.attention = attention;
-  Contestant contestant{name, train_model(data, settings, command.evaluation, command.output.quiet), {}, 0};
+  Contestant contestant{
+      name, train_model(data, settings, {.quiet = command.output.quiet, .validation = command.evaluation}), {}, 0};
   contestant.evaluation = evaluate(LeaveOneOut(data), scorer_of(*contestant.model.ranker), command.evaluation);
   contestant.concentration = concentration(*contestant.model.ranker, data, 200);
   return contestant;
@@ -207,10 +216,11 @@ Contestant contest(const std::string& name, const Interactions& data, const Comp
 Comparison compare(const CompareCommand& command, const Interactions& data) {
   check(command.settings.model == "sequential", "compare: the sequential model only");
   Comparison comparison;
+  std::vector<RankingRow> rows;
   Contestant attention = contest("attention", data, command, true);
   const Contestant pooling = contest("mean pooling", data, command, false);
   for (const Contestant* c : {static_cast<const Contestant*>(&attention), &pooling}) {
-    comparison.rows.push_back(
+    rows.push_back(
         {c->name, c->evaluation.model,
          fmt::format("{} to train, concentration {:.2f}", format_duration(c->model.record.seconds), c->concentration)});
     comparison.losses.push_back(loss_curve(c->name, c->model.record));
@@ -221,9 +231,10 @@ Comparison compare(const CompareCommand& command, const Interactions& data) {
                                           {"parameters", c->model.record.parameters},
                                           {"attention_concentration", c->concentration}};
   }
-  for (const auto& [name, metrics] : attention.evaluation.baselines) comparison.rows.push_back({name, metrics, ""});
-  std::stable_sort(comparison.rows.begin(), comparison.rows.end(),
-                   [](const auto& a, const auto& b) { return a.metrics.ndcg.value > b.metrics.ndcg.value; });
+  for (const auto& [name, metrics] : attention.evaluation.baselines) rows.push_back({name, metrics});
+  comparison.table = contest_table("With attention, with mean pooling in its place, and the baselines",
+                                   command.evaluation.k, std::move(rows));
+  comparison.users = attention.evaluation.model.users;
   comparison.attention = std::move(attention.model);
   return comparison;
 }
@@ -231,12 +242,10 @@ Comparison compare(const CompareCommand& command, const Interactions& data) {
 void run(const CompareCommand& command) {
   const Interactions data = read_data(command.data);
   const Comparison comparison = compare(command, data);
-  say(command.output, "\n{} users, {}; 95% intervals\n\n{}\n{}",
-      format_count(static_cast<double>(comparison.rows[0].metrics.users)), describe(command.evaluation),
-      metrics_table(comparison.rows, command.evaluation.k), concentration_text);
+  say(command.output, "\n{} users, {}; 95% intervals\n\n{}\n{}", format_count(static_cast<double>(comparison.users)),
+      describe(command.evaluation), to_text(comparison.table), concentration_text);
   write_json(command.output, comparison.json);
-  if (!command.output.report.empty())
-    write_report(command.output.report, report_of(comparison, command.evaluation, "What attention buys"));
+  if (!command.output.report.empty()) write_report(command.output.report, report_of(comparison, "What attention buys"));
 }
 
 }  // namespace heed::recommender

@@ -29,6 +29,7 @@ struct TrainCommand {
   DataOptions data;
   Settings settings;
   std::string folder;  // where the trained model goes
+  bool resume = false;
   Output output;
   EvaluationSettings validation;
 };

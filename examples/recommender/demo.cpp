@@ -58,9 +58,8 @@ void run(const DemoCommand& command) {
   compare_command.output = command.output;
   const Comparison comparison = compare(compare_command, data);
   say(command.output, "\nThe next film of {} visitors, among all {}; 95% intervals\n\n{}\n{}\n",
-      format_count(static_cast<double>(comparison.rows[0].metrics.users)), data.items(),
-      metrics_table(comparison.rows, 10), concentration_text);
-  const Report report = report_of(comparison, compare_command.evaluation, "The recommender at the simulated cinema");
+      format_count(static_cast<double>(comparison.users)), data.items(), to_text(comparison.table), concentration_text);
+  const Report report = report_of(comparison, "The recommender at the simulated cinema");
   show_person(command.output, report.people.front());
   write_json(command.output, comparison.json);
   write_report(command.output.report, report);

@@ -145,6 +145,8 @@ int run_program(int argc, char** argv) {
   CLI::App* train_verb = app.add_subcommand("train", "Train a model and save it in a folder");
   add_data(*train_verb, train.data, "a simulated cinema");
   train_verb->add_option("--output", train.folder, "The folder for the trained model")->required();
+  train_verb->add_flag("--resume", train.resume,
+                       "Go on with the training for this --output that was interrupted, from its last whole epoch");
   train_verb->add_option("--report", common.output.report, "Write an HTML report to this file");
   add_evaluation(*train_verb, train.validation);
   add_settings(*train_verb, flags);

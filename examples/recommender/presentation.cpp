@@ -20,16 +20,32 @@ void write_json(const Output& output, const nlohmann::ordered_json& json) {
 }
 
 std::string with_interval(const Estimate& estimate) {
+  if (estimate.low == estimate.high) return fmt::format("{:.4f}", estimate.value);
   return fmt::format("{:.4f} [{:.4f}, {:.4f}]", estimate.value, estimate.low, estimate.high);
 }
 
-std::string metrics_table(const std::vector<Report::Row>& rows, std::int64_t k) {
-  std::vector<std::vector<std::string>> table{{"", fmt::format("HR@{}", k), fmt::format("NDCG@{}", k), "MRR", ""}};
-  for (const Report::Row& row : rows) {
-    table.push_back({row.name, with_interval(row.metrics.hit_rate), with_interval(row.metrics.ndcg),
-                     with_interval(row.metrics.mrr), row.remark});
+std::string to_text(const Report::Table& table) {
+  std::vector<std::vector<std::string>> lines{{""}};
+  for (const Report::Column& column : table.columns) lines[0].push_back(column.name);
+  lines[0].emplace_back();
+  for (const Report::Row& row : table.rows) {
+    lines.push_back({row.name});
+    for (const Estimate& figure : row.figures) lines.back().push_back(with_interval(figure));
+    lines.back().push_back(row.remark);
   }
-  return text_table(table, {4});
+  return text_table(lines, {table.columns.size() + 1});
+}
+
+Report::Table ranking_table(const std::string& title, std::int64_t k, const std::vector<RankingRow>& rows) {
+  Report::Table table{title, {{fmt::format("HR@{}", k)}, {fmt::format("NDCG@{}", k)}, {"MRR"}}, {}, 1};
+  for (const auto& [name, metrics, remark] : rows)
+    table.rows.push_back({name, {metrics.hit_rate, metrics.ndcg, metrics.mrr}, remark});
+  return table;
+}
+
+Report::Table contest_table(const std::string& title, std::int64_t k, std::vector<RankingRow> rows) {
+  std::ranges::stable_sort(rows, std::ranges::greater(), [](const RankingRow& row) { return row.metrics.ndcg.value; });
+  return ranking_table(title, k, rows);
 }
 
 std::vector<std::pair<std::string, std::string>> facts_of(const TrainedModel& model) {
@@ -132,12 +148,11 @@ double concentration(const Ranker& ranker, const Interactions& data, std::size_t
   return counted == 0 ? 0 : total / static_cast<double>(counted);
 }
 
-Report report_of(const Comparison& comparison, const EvaluationSettings& settings, const std::string& title) {
+Report report_of(const Comparison& comparison, const std::string& title) {
   Report report{.title = title, .facts = facts_of(comparison.attention)};
   report.losses = comparison.losses;
   report.validations = comparison.validations;
-  report.tables.push_back(
-      {"With attention, with mean pooling in its place, and the baselines", settings.k, comparison.rows});
+  report.tables.push_back(comparison.table);
   report.people = people_of(comparison.attention, comparison.attention.data, 3, 5);
   return report;
 }

@@ -29,9 +29,20 @@ void note_unless(bool quiet, fmt::format_string<Args...> format, Args&&... args)
 
 void write_json(const Output& output, const nlohmann::ordered_json& json);
 
-// "0.1234 [0.1123, 0.1345]"
+// "0.1234 [0.1123, 0.1345]", or "0.1234" where there is no interval
 std::string with_interval(const Estimate& estimate);
-std::string metrics_table(const std::vector<Report::Row>& rows, std::int64_t k);
+// The table for a terminal.
+std::string to_text(const Report::Table& table);
+
+// Hit rate, NDCG and MRR, in the order given.
+struct RankingRow {
+  std::string name;
+  RankingMetrics metrics;
+  std::string remark = {};
+};
+Report::Table ranking_table(const std::string& title, std::int64_t k, const std::vector<RankingRow>& rows);
+// The same, best first by NDCG.
+Report::Table contest_table(const std::string& title, std::int64_t k, std::vector<RankingRow> rows);
 
 std::vector<std::pair<std::string, std::string>> facts_of(const TrainedModel& model);
 // Some users with long enough histories: where the model looked, what it recommends and why.
@@ -45,14 +56,15 @@ inline constexpr const char* concentration_text =
     "concentration: 0 when every event of the history gets the same weight, 1 when a single one gets all of it";
 
 struct Comparison {
-  std::vector<Report::Row> rows;  // best first
+  Report::Table table;  // best first
+  std::int64_t users = 0;
   std::vector<Report::Curve> losses, validations;
   nlohmann::ordered_json json;
   TrainedModel attention;
 };
 Comparison compare(const CompareCommand& command, const Interactions& data);
-Report report_of(const Comparison& comparison, const EvaluationSettings& settings, const std::string& title);
+Report report_of(const Comparison& comparison, const std::string& title);
 
-TrainedModel train_model(Interactions data, const Settings& settings, const EvaluationSettings& validation, bool quiet);
+TrainedModel train_model(Interactions data, const Settings& settings, const TrainingOptions& options);
 
 }  // namespace heed::recommender

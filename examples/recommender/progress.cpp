@@ -23,13 +23,19 @@ Progress::~Progress() {
 }
 
 double Progress::seconds() const {
-  return std::chrono::duration<double>(Clock::now() - start_).count();
+  return seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
+}
+
+void Progress::resume(std::int64_t steps, std::int64_t epochs, double seconds) {
+  steps_ = steps;
+  epochs_ = epochs;
+  seconds_before_ = seconds;
 }
 
 void Progress::step(double loss, std::int64_t units) {
   ++steps_;
   units_ += units;
-  loss_ = steps_ == 1 ? loss : loss_ + 0.05 * (loss - loss_);
+  loss_ = loss_ == 0 ? loss : loss_ + 0.05 * (loss - loss_);
   epoch_loss_ += loss;
   ++epoch_steps_;
   if (quiet_ || !terminal_) return;
@@ -47,7 +53,7 @@ void Progress::epoch(const std::string& note) {
     const double mean_loss = epoch_loss_ / static_cast<double>(std::max<std::int64_t>(epoch_steps_, 1));
     const std::string text =
         fmt::format("epoch {:>3}/{}  loss {:.4f}  {} {}/s  {} so far{}{}", epochs_, total_epochs_, mean_loss,
-                    format_count(static_cast<double>(units_) / std::max(seconds(), 1e-9)), unit_,
+                    format_count(static_cast<double>(units_) / std::max(seconds() - seconds_before_, 1e-9)), unit_,
                     format_duration(seconds()), note.empty() ? "" : "  ", note);
     std::fprintf(stderr, on_screen_ ? "\r%s\x1b[K\n" : "%s\n", text.c_str());
     on_screen_ = false;
@@ -65,7 +71,7 @@ std::string Progress::line() const {
   const double left = seconds() * (1 - share) / std::max(share, 1e-9);
   return fmt::format("epoch {:>3}/{} [{}] {:>3.0f}%  loss {:.4f}  {} {}/s  left {}",
                      std::min(epochs_ + 1, total_epochs_), total_epochs_, bar, 100 * share, loss_,
-                     format_count(static_cast<double>(units_) / std::max(seconds(), 1e-9)), unit_,
+                     format_count(static_cast<double>(units_) / std::max(seconds() - seconds_before_, 1e-9)), unit_,
                      format_duration(left));
 }
 

@@ -15,6 +15,8 @@ class Progress {
   Progress(std::string unit, std::int64_t total_steps, std::int64_t total_epochs, bool quiet = false);
   ~Progress();
 
+  // Goes on from where an interrupted training stood.
+  void resume(std::int64_t steps, std::int64_t epochs, double seconds);
   // One step done, with its loss and how many units it handled.
   void step(double loss, std::int64_t units);
   // One epoch done; `note` is shown with it: validation figures.
@@ -29,7 +31,8 @@ class Progress {
   std::int64_t total_steps_, total_epochs_;
   bool quiet_, terminal_;
   std::int64_t steps_ = 0, epochs_ = 0, units_ = 0;
-  double loss_ = 0;  // smoothed
+  double seconds_before_ = 0;  // of the training that this one continues
+  double loss_ = 0;            // smoothed
   double epoch_loss_ = 0;
   std::int64_t epoch_steps_ = 0;
   Clock::time_point start_, drawn_;

@@ -36,19 +36,28 @@ Json validations_json(const std::vector<Report::Curve>& curves) {
   return charts;
 }
 
+// The row that is best in a column.
+std::size_t best_row(const Report::Table& table, std::size_t column) {
+  const auto value = [&](const Report::Row& row) {
+    return table.columns[column].lower_is_better ? -row.figures[column].value : row.figures[column].value;
+  };
+  return static_cast<std::size_t>(std::ranges::max_element(table.rows, {}, value) - table.rows.begin());
+}
+
 Json table_json(const Report::Table& table) {
-  const auto cell = [](const Estimate& e) { return Json{e.value, e.low, e.high}; };
-  Json rows = Json::array();
+  Json columns = Json::array(), rows = Json::array();
   for (const Report::Row& row : table.rows) {
-    const RankingMetrics& m = row.metrics;
-    rows.push_back({{"name", row.name},
-                    {"remark", row.remark},
-                    {"cells", Json::array({cell(m.hit_rate), cell(m.ndcg), cell(m.mrr)})}});
+    check(row.figures.size() == table.columns.size(), "report: {} figures for {} under {} columns", row.figures.size(),
+          row.name, table.columns.size());
+    Json cells = Json::array();
+    for (const Estimate& e : row.figures) cells.push_back({e.value, e.low, e.high});
+    rows.push_back({{"name", row.name}, {"remark", row.remark}, {"cells", std::move(cells)}});
   }
-  const auto best = std::ranges::max_element(table.rows, {}, [](const Report::Row& r) { return r.metrics.ndcg.value; });
+  for (std::size_t c = 0; c < table.columns.size(); ++c)
+    columns.push_back({{"name", table.columns[c].name}, {"best", best_row(table, c)}});
   return {{"title", table.title},
-          {"columns", {fmt::format("HR@{}", table.k), fmt::format("NDCG@{}", table.k), "MRR"}},
-          {"best", best - table.rows.begin()},
+          {"columns", std::move(columns)},
+          {"best", best_row(table, table.judged_by)},
           {"rows", std::move(rows)}};
 }
 

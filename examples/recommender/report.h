@@ -26,16 +26,21 @@ struct Report {
   std::vector<Curve> losses;       // x: step
   std::vector<Curve> validations;  // x: epoch
 
-  // The table of figures: models and baselines, best first, or groups of users.
+  // A table of figures: models and baselines, best first, or groups of users.
+  struct Column {
+    std::string name;              // "NDCG@10"
+    bool lower_is_better = false;  // a loss
+  };
   struct Row {
     std::string name;
-    RankingMetrics metrics;
-    std::string remark;  // "12 s, 98,432 parameters"
+    std::vector<Estimate> figures;  // one per column; without an interval where low and high are the value itself
+    std::string remark = {};        // "12 s, 98,432 parameters"
   };
   struct Table {
     std::string title;
-    std::int64_t k = 10;
+    std::vector<Column> columns;
     std::vector<Row> rows;
+    std::size_t judged_by = 0;  // the column whose best row stands out
   };
   std::vector<Table> tables;
 

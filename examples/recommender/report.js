@@ -109,14 +109,14 @@
     const part = (name, from, to) => element("i", { class: name, "--from": scale.at(from), "--size": scale.size(to - from) });
     return element("td", { "data-label": label, class: leads ? "leads" : "" },
       element("div", { class: "value" }, element("span", {}, value.toFixed(4)),
-        element("small", {}, `${low.toFixed(4)} – ${high.toFixed(4)}`)),
+        element("small", {}, low < high ? `${low.toFixed(4)} – ${high.toFixed(4)}` : "")),
       element("div", { class: "track" }, part("band", best[1], best[2]), part("interval", low, high), part("notch", value, value)));
   }
 
   function figures(table) {
-    const columns = table.columns.map((label, c) => {
+    const columns = table.columns.map(({ name, best }, c) => {
       const cells = table.rows.map((row) => row.cells[c]);
-      return { label, scale: scale_of(cells), best: cells[table.best], lead: Math.max(...cells.map((cell) => cell[0])) };
+      return { label: name, scale: scale_of(cells), best: cells[table.best], lead: cells[best][0] };
     });
     const heading = columns.map(({ label, scale }) => element("th", { scope: "col" }, label,
       element("div", { class: "ends" }, element("span", {}, scale.low.toFixed(3)), element("span", {}, scale.high.toFixed(3)))));

@@ -77,22 +77,6 @@ Interactions read_data(const fs::path& folder) {
   return data;
 }
 
-TrainingRecord record_from(const Json& json) {
-  TrainingRecord record;
-  record.parameters = json.at("parameters");
-  record.seconds = json.at("seconds");
-  record.losses = json.at("losses").get<std::vector<double>>();
-  for (const Json& entry : json.at("epochs")) {
-    EpochRecord epoch{entry.at("epoch"), entry.at("loss"), entry.at("seconds"), {}};
-    if (entry.contains("validation")) {
-      for (const auto& [name, value] : entry.at("validation").items())
-        epoch.validation.emplace_back(name, value.get<double>());
-    }
-    record.epochs.push_back(std::move(epoch));
-  }
-  return record;
-}
-
 }  // namespace
 
 void save_model(const fs::path& path, const TrainedModel& model) {
@@ -114,7 +98,7 @@ TrainedModel load_model(const fs::path& folder) {
     TrainedModel model;
     model.settings = settings_from_json(nlohmann::json::parse(read_file(folder / settings_file)));
     model.data = read_data(folder);
-    model.record = record_from(Json::parse(read_file(folder / training_file)));
+    model.record = record_from_json(Json::parse(read_file(folder / training_file)));
     model.ranker = make_ranker(model.settings, model.data.users(), model.data.items());
     model.ranker->module().load_state_dict(nn::load_tensors(folder / weights_file));
     model.ranker->module().eval();

@@ -1,6 +1,7 @@
 // Training runs.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,11 +26,16 @@ struct TrainingRecord {
   std::int64_t parameters = 0;
 };
 nlohmann::ordered_json to_json(const TrainingRecord& record);
+TrainingRecord record_from_json(const nlohmann::ordered_json& json);
 
 struct TrainingOptions {
   bool quiet = false;
   std::int64_t validate_every = 0;  // epochs; 0: about five times in all. Never with settings.fit_validation.
   EvaluationSettings validation;    // sequential: how
+  // A folder that the training is saved in after every epoch, "": nowhere; and whether to go on from what it holds. What
+  // was interrupted at any moment then ends with the same weights to the last bit.
+  std::filesystem::path checkpoint = {};
+  bool resume = false;
 };
 
 // The model is left in evaluation mode. With the same settings, data and seed the losses repeat to the last bit.

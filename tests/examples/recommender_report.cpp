@@ -26,9 +26,12 @@ Report sample() {
   report.validations = {{"attention", {{1, 0.1}, {2, 0.2}}, "ndcg@5"},
                         {"attention", {{1, 0.3}, {2, 0.4}}, "hr@5"},
                         {"pooling", {{1, 0.05}, {2, 0.1}}, "ndcg@5"}};
-  RankingMetrics low{.users = 9, .hit_rate = {0.2, 0.1, 0.3}, .ndcg = {0.1, 0.05, 0.15}, .mrr = {0.12, 0.1, 0.14}};
-  RankingMetrics high{.users = 9, .hit_rate = {0.4, 0.3, 0.5}, .ndcg = {0.3, 0.25, 0.35}, .mrr = {0.2, 0.1, 0.3}};
-  report.tables = {{"Models", 5, {{"pooling", low, "fast"}, {"attention", high, ""}}}, {"No groups", 5, {}}};
+  const std::vector<Report::Column> columns{{"NDCG@5"}, {"log loss", true}};
+  report.tables = {{"Models",
+                    columns,
+                    {{"pooling", {{0.1, 0.05, 0.15}, {0.5, 0.4, 0.6}}, "fast"},
+                     {"attention", {{0.3, 0.25, 0.35}, {0.7, 0.7, 0.7}}, ""}}},
+                   {"No groups", columns, {}}};
   report.people = {{"user 1",
                     {"Alien", "Amélie"},
                     {{1, 0}, {0.25, 0.75}},
@@ -66,9 +69,9 @@ TEST_CASE("report: the data are in the page, to the last digit") {
   CHECK(data["validations"][1]["metric"] == "hr@5");
   REQUIRE(data["tables"].size() == 1);  // one without rows shows nothing
   CHECK(data["tables"][0] ==
-        Json::parse(R"({"title": "Models", "columns": ["HR@5", "NDCG@5", "MRR"], "best": 1, "rows": [
-    {"name": "pooling", "remark": "fast", "cells": [[0.2, 0.1, 0.3], [0.1, 0.05, 0.15], [0.12, 0.1, 0.14]]},
-    {"name": "attention", "remark": "", "cells": [[0.4, 0.3, 0.5], [0.3, 0.25, 0.35], [0.2, 0.1, 0.3]]}]})"));
+        Json::parse(R"({"title": "Models", "columns": [{"name": "NDCG@5", "best": 1}, {"name": "log loss", "best": 0}],
+    "best": 1, "rows": [{"name": "pooling", "remark": "fast", "cells": [[0.1, 0.05, 0.15], [0.5, 0.4, 0.6]]},
+    {"name": "attention", "remark": "", "cells": [[0.3, 0.25, 0.35], [0.7, 0.7, 0.7]]}]})"));
   CHECK(data["people"] == Json::parse(R"([{"name": "user 1", "history": ["Alien", "Amélie"],
     "attention": [[1], [0.25, 0.75]], "next": "Heat",
     "recommendations": [{"title": "Aliens", "score": 2.5, "why": "Mostly because of Alien (attention 25%, effect +1.30).",

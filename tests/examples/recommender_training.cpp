@@ -33,7 +33,7 @@ Settings small_settings(const std::string& model, const std::string& loss = "sof
 }
 
 TrainedModel trained(const Settings& settings) {
-  return train_model(small_cinema(), settings, {}, true);
+  return train_model(small_cinema(), settings, {.quiet = true});
 }
 
 Person person_with(const std::vector<std::int32_t>& items) {

@@ -50,7 +50,10 @@ TEST_CASE("checkpoint: everything comes back") {
   const Generator generator = default_generator();
   CHECK(!nn::has_checkpoint(folder));
   nn::save_checkpoint(folder, trained.model, trained.optimizer,
-                      {.step = 3, .loader = {~std::uint64_t{0}, 2, 1}, .metadata = {{"note", "third \"try\""}}});
+                      {.step = 3,
+                       .loader = {~std::uint64_t{0}, 2, 1},
+                       .metadata = {{"note", "third \"try\""}},
+                       .tensors = {{"best.weight", full({2}, 4.5)}}});
   CHECK(nn::has_checkpoint(folder));
 
   Trained other(1);
@@ -61,6 +64,10 @@ TEST_CASE("checkpoint: everything comes back") {
   CHECK_EQ(state.loader.epoch, 2);
   CHECK_EQ(state.loader.position, 1);
   CHECK_EQ(state.metadata.at("note"), "third \"try\"");
+  CHECK_EQ(nn::read_training_state(folder).metadata, state.metadata);
+  REQUIRE_EQ(state.tensors.size(), 1);
+  CHECK_EQ(state.tensors[0].first, "best.weight");
+  CHECK_EQ(state.tensors[0].second.to_vector<float>(), std::vector<float>{4.5, 4.5});
   CHECK_EQ(default_generator().seed, generator.seed);
   CHECK_EQ(default_generator().offset, generator.offset);
   CHECK_EQ(other.weights(), trained.weights());

@@ -1,0 +1,139 @@
+#include "examples/recommender/training_run.h"
+
+#include <cmath>
+#include <limits>
+
+#include "nn/checkpoint.h"
+
+namespace heed::recommender {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string note_of(const EpochRecord& record) {
+  std::string note;
+  for (const auto& [name, value] : record.validation)
+    note += fmt::format("{}{} {:.4f}", note.empty() ? "validation " : ", ", name, value);
+  return note;
+}
+
+// The settings in which two trainings differ: "width 64 there, 32 here".
+std::string differences(const nlohmann::json& there, const nlohmann::json& here) {
+  std::string text;
+  for (const auto& [name, value] : here.items()) {
+    if (there.value(name, nlohmann::json()) == value) continue;
+    text += fmt::format("{}{} {} there, {} here", text.empty() ? "" : "; ", name,
+                        there.value(name, nlohmann::json()).dump(), value.dump());
+  }
+  return text;
+}
+
+}  // namespace
+
+Json to_json(const TrainingRecord& record) {
+  Json json{{"parameters", record.parameters}, {"seconds", record.seconds}, {"epochs", Json::array()}};
+  for (const EpochRecord& epoch : record.epochs) {
+    Json entry{{"epoch", epoch.epoch}, {"loss", epoch.loss}, {"seconds", epoch.seconds}};
+    for (const auto& [name, value] : epoch.validation) entry["validation"][name] = value;
+    json["epochs"].push_back(std::move(entry));
+  }
+  json["losses"] = record.losses;
+  return json;
+}
+
+TrainingRecord record_from_json(const Json& json) {
+  TrainingRecord record;
+  record.parameters = json.at("parameters");
+  record.seconds = json.at("seconds");
+  record.losses = json.at("losses").get<std::vector<double>>();
+  for (const Json& entry : json.at("epochs")) {
+    EpochRecord epoch{entry.at("epoch"), entry.at("loss"), entry.at("seconds"), {}};
+    if (entry.contains("validation")) {
+      for (const auto& [name, value] : entry.at("validation").items())
+        epoch.validation.emplace_back(name, value.get<double>());
+    }
+    record.epochs.push_back(std::move(epoch));
+  }
+  return record;
+}
+
+TrainingRun::TrainingRun(nn::Module& module, const Settings& settings, const TrainingOptions& options,
+                         const Interactions& data, std::int64_t steps_per_epoch, const std::string& unit)
+    : module_(module),
+      settings_(settings),
+      options_(options),
+      data_(fmt::format("{} users, {} items, {} events", data.users(), data.items(), data.events.size())),
+      optimizer_(nn::decay_matrices_only(module),
+                 {.lr = settings.learning_rate, .weight_decay = settings.weight_decay}),
+      progress_(unit, steps_per_epoch * settings.epochs, settings.epochs, options.quiet) {
+  const std::int64_t steps = steps_per_epoch * settings.epochs;
+  const auto rise = std::max<std::int64_t>(1, std::llround(settings.warm_up * static_cast<double>(steps)));
+  schedule_ = nn::warmup(rise, nn::cosine(std::max<std::int64_t>(1, steps - rise)));
+  record_.parameters = module.parameter_count();
+  if (options.resume) resume();
+}
+
+void TrainingRun::step(const Tensor& loss, std::int64_t units) {
+  const double value = loss.item<double>();
+  const auto step = static_cast<std::int64_t>(record_.losses.size());
+  check(std::isfinite(value), "training: the loss is {} in step {}; a smaller learning rate may help", value, step);
+  optimizer_.zero_grad();
+  backward(loss);
+  if (settings_.clip_norm > 0) optimizer_.clip_grad_norm(settings_.clip_norm);
+  optimizer_.step(schedule_(step));
+  record_.losses.push_back(value);
+  epoch_loss_ += value;
+  ++epoch_steps_;
+  progress_.step(value, units);
+}
+
+void TrainingRun::end_epoch(Figures validation) {
+  EpochRecord entry{first_epoch(), epoch_loss_ / static_cast<double>(epoch_steps_), progress_.seconds(),
+                    std::move(validation)};
+  epoch_loss_ = 0;
+  epoch_steps_ = 0;
+  progress_.epoch(note_of(entry));
+  record_.epochs.push_back(std::move(entry));
+  if (!options_.checkpoint.empty()) save();
+}
+
+double TrainingRun::best(const std::string& figure) const {
+  double best = -std::numeric_limits<double>::infinity();
+  for (const EpochRecord& epoch : record_.epochs) {
+    for (const auto& [name, value] : epoch.validation)
+      if (name == figure) best = std::max(best, value);
+  }
+  return best;
+}
+
+TrainingRecord TrainingRun::record() const {
+  TrainingRecord record = record_;
+  record.seconds = progress_.seconds();
+  return record;
+}
+
+void TrainingRun::save() const {
+  nn::TrainingState state{.step = static_cast<std::int64_t>(record_.losses.size()), .tensors = kept};
+  state.metadata = {{"settings", to_json(settings_).dump()}, {"data", data_}, {"record", to_json(record()).dump()}};
+  nn::save_checkpoint(options_.checkpoint, module_, optimizer_, state);
+}
+
+void TrainingRun::resume() {
+  const std::string name = options_.checkpoint.string();
+  check(nn::has_checkpoint(options_.checkpoint), "--resume: there is no interrupted training in {}", name);
+  try {
+    const std::map<std::string, std::string> known = nn::read_training_state(options_.checkpoint).metadata;
+    const std::string other = differences(nlohmann::json::parse(known.at("settings")), to_json(settings_));
+    check(other.empty(), "other settings: {}", other);
+    check(known.at("data") == data_, "other data: {} there, {} here", known.at("data"), data_);
+    record_ = record_from_json(Json::parse(known.at("record")));
+  } catch (const std::exception& error) {
+    fail("--resume: the training in {} can't be continued: {}", name, error.what());
+  }
+  const nn::TrainingState state = nn::load_checkpoint(options_.checkpoint, module_, optimizer_);
+
+  kept = state.tensors;
+  progress_.resume(state.step, static_cast<std::int64_t>(record_.epochs.size()), record_.seconds);
+}
+
+}  // namespace heed::recommender
