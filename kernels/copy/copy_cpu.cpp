@@ -99,7 +99,7 @@ void copy_transposed(const View& from, const View& to, const LoopNest<2>& nest, 
 // "blocked": transposes tile by tile.
 void copy_blocked(View from, View to, Stream stream) {
   if (from.dtype == to.dtype && to.size() > 0) {
-    const LoopNest<2> nest = loop_nest<2>({from, to}, LoopOrder::any);
+    const LoopNest<2> nest = loop_nest<2>({from, to}, LoopOrder::any, 1);
     if (const int axis = transposed_axis(nest); axis >= 0) {
       with_width(to.dtype, [&](auto element) {
         using T = decltype(element);

@@ -18,62 +18,14 @@
 #include <utility>
 
 #include "kernels/cpu/dtypes.h"
+#include "kernels/cpu/loop_nest.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/view.h"
 
 namespace heed::kernels {
 
-enum class LoopOrder {
-  any,     // whatever suits the memory
-  logical  // row-major over the shape: for kernels whose result depends on an element's number
-};
-
 inline constexpr std::int64_t block_elements = 1024;
 inline constexpr std::int64_t chunk_elements = 16 * block_elements;  // what one thread takes at a time
-
-// The axes of a loop over N views, outermost first; at least one, all longer than 1 unless there is just one.
-template <std::size_t N>
-struct LoopNest {
-  int rank = 0;
-  std::int64_t shape[max_rank] = {};
-  std::int64_t strides[N][max_rank] = {};
-};
-
-// The last view is the output: in LoopOrder::any the loop runs through its memory in order.
-template <std::size_t N>
-LoopNest<N> loop_nest(const std::array<View, N>& views, LoopOrder order) {
-  const View& output = views[N - 1];
-  int axes[max_rank];
-  int count = 0;
-  for (int axis = 0; axis < output.rank; ++axis) {
-    if (output.shape[axis] == 1) continue;
-    int place = count++;  // insertion sort by the output's stride, largest first
-    while (order == LoopOrder::any && place > 0 && output.strides[axes[place - 1]] < output.strides[axis]) {
-      axes[place] = axes[place - 1];
-      --place;
-    }
-    axes[place] = axis;
-  }
-  LoopNest<N> nest;
-  for (int i = 0; i < count; ++i) {
-    const std::int64_t length = output.shape[axes[i]];
-    bool merges = nest.rank > 0;
-    for (std::size_t v = 0; v < N && merges; ++v) {
-      merges = nest.strides[v][nest.rank - 1] == views[v].strides[axes[i]] * length;
-    }
-    if (merges)
-      nest.shape[nest.rank - 1] *= length;
-    else
-      nest.shape[nest.rank++] = length;
-    for (std::size_t v = 0; v < N; ++v) nest.strides[v][nest.rank - 1] = views[v].strides[axes[i]];
-  }
-  if (nest.rank == 0) {  // a single element
-    nest.rank = 1;
-    nest.shape[0] = 1;
-    for (std::size_t v = 0; v < N; ++v) nest.strides[v][0] = 1;
-  }
-  return nest;
-}
 
 // A place in the loop.
 struct LoopCursor {
@@ -217,7 +169,7 @@ void map_blocks(LoopOrder order, const View& y, const std::array<View, sizeof...
   std::array<View, count + 1> views;
   std::copy(inputs.begin(), inputs.end(), views.begin());
   views[count] = y;
-  const LoopNest<count + 1> nest = loop_nest(views, order);
+  const LoopNest<count + 1> nest = loop_nest(views, order, count);
   // Blocks end where runs of the inner axis do, as long as a run is worth a block; short runs share one, whole runs
   // each.
   const std::int64_t inner = nest.shape[nest.rank - 1];

@@ -1,5 +1,5 @@
-// What the f32 row kernels share: loops over contiguous floats in vectors, sums, maxima, and the exponential that
-// softmax needs. Included once per instruction set (Highway's foreach_target), hence the unusual guard.
+// What the f32 row kernels share: loops over contiguous floats in vectors, sums, maxima. Included once per instruction
+// set (Highway's foreach_target), hence the unusual guard.
 #if defined(HEED_KERNELS_CPU_SIMD_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef HEED_KERNELS_CPU_SIMD_INL_H
 #undef HEED_KERNELS_CPU_SIMD_INL_H
@@ -85,24 +85,6 @@ HWY_INLINE bool any_nan(const float* x, std::int64_t n) {
 
 HWY_INLINE void fill(float* y, std::int64_t n, float value) {
   for_vectors(0, n, [&](auto d, std::int64_t i) HWY_ATTR { hn::StoreU(hn::Set(d, value), d, y + i); });
-}
-
-// e^x for x <= 0 (and a little above), relative error below 2e-7. Below the logarithm of the smallest normal float it
-// is 0; NaN stays NaN. x = k log 2 + r with a whole k; e^r by the polynomial of Cephes (expf, S. Moshier); 2^k goes
-// straight into the exponent bits. Cheaper than vector_exp, which must also handle overflow and subnormals.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V exp_of_nonpositive(D d, V x) {
-  const hn::RebindToSigned<D> di;
-  const V magic = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: adding it leaves the rounded k in the low bits
-  const V shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), magic);
-  const V k = hn::Sub(shifted, magic);
-  V r = hn::NegMulAdd(k, hn::Set(d, 0.693359375f), x);  // log 2 in two parts; the first is exact in 9 bits
-  r = hn::NegMulAdd(k, hn::Set(d, -2.12194440e-4f), r);
-  V p = polynomial(d, r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
-                   5.0000001201e-1f);
-  p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
-  const V power = hn::BitCast(d, hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), hn::Set(di, 127 << 23)));
-  return hn::IfThenElse(hn::Lt(x, hn::Set(d, -87.33f)), hn::Zero(d), hn::Mul(p, power));
 }
 
 }  // namespace heed::kernels::HWY_NAMESPACE

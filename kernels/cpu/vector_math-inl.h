@@ -30,24 +30,40 @@ HWY_INLINE V polynomial(D d, V x, float first, C... rest) {
   return sum;
 }
 
-// exp(x) = 2^q exp(r), r = x - q ln 2 in [-ln 2 / 2, ln 2 / 2].
+// exp(x - k ln 2), which lies within [sqrt(1/2), sqrt(2)] for the whole k nearest to x / ln 2.
+template <class D, class V>
+HWY_INLINE V exp_of_rest(D d, V x, V k) {
+  V r = hn::NegMulAdd(k, hn::Set(d, 0.693359375f), x);  // ln 2 in two parts; the first is exact in 9 bits
+  r = hn::NegMulAdd(k, hn::Set(d, -2.12194440e-4f), r);
+  const V tail = polynomial(d, r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
+                            1.6666665459e-1f, 5.0000001201e-1f);
+  return hn::Add(hn::MulAdd(tail, hn::Mul(r, r), r), hn::Set(d, 1.0f));
+}
+
 template <class D, class V>
 HWY_INLINE V vector_exp(D d, V x) {
   const hn::RebindToSigned<D> di;
   const V inside = hn::Min(hn::Max(x, hn::Set(d, -105.0f)), hn::Set(d, 89.0f));  // beyond lie 0 and infinity
-  const auto q = hn::NearestInt(hn::Mul(inside, hn::Set(d, 1.44269504f)));
-  const V q_float = hn::ConvertTo(d, q);
-  V r = hn::NegMulAdd(q_float, hn::Set(d, 0.693359375f), inside);  // ln 2 in two parts: this product is exact
-  r = hn::NegMulAdd(q_float, hn::Set(d, -2.12194440e-4f), r);
-  const V tail = polynomial(d, r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
-                            1.6666665459e-1f, 5.0000001201e-1f);
-  const V power = hn::Add(hn::MulAdd(tail, hn::Mul(r, r), r), hn::Set(d, 1.0f));
-  // 2^q in two factors, neither of which leaves the range of normal numbers.
-  const auto half = hn::ShiftRight<1>(q);
+  const auto k = hn::NearestInt(hn::Mul(inside, hn::Set(d, 1.44269504f)));
+  const V rest = exp_of_rest(d, inside, hn::ConvertTo(d, k));
+  // 2^k in two factors, neither of which leaves the range of normal numbers.
+  const auto half = hn::ShiftRight<1>(k);
   const auto bias = hn::Set(di, 127);
   const V scale1 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
-  const V scale2 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(q, half), bias)));
-  return hn::IfThenElse(hn::IsNaN(x), x, hn::Mul(hn::Mul(power, scale1), scale2));
+  const V scale2 = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(k, half), bias)));
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::Mul(hn::Mul(rest, scale1), scale2));
+}
+
+// The same for x <= 0 (and a little above), as softmax needs it, without a care for overflow and subnormals: below the
+// logarithm of the smallest normal float it is 0. NaN stays NaN. 2^k goes straight into the exponent bits.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp_of_nonpositive(D d, V x) {
+  const hn::RebindToSigned<D> di;
+  const V magic = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: adding it leaves the rounded k in the low bits
+  const V shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), magic);
+  const V rest = exp_of_rest(d, x, hn::Sub(shifted, magic));
+  const V power = hn::BitCast(d, hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), hn::Set(di, 127 << 23)));
+  return hn::IfThenElse(hn::Lt(x, hn::Set(d, -87.33f)), hn::Zero(d), hn::Mul(rest, power));
 }
 
 // log(x) = e ln 2 + log(1 + f), 1 + f in [sqrt(1/2), sqrt(2)).

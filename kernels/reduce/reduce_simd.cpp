@@ -258,11 +258,11 @@ bool reduce_f32(const View& x, const View& y) {
   const IndexSpace<2> kept({x, y}, [&](int axis) { return y.shape[axis] != 1; });
   const IndexSpace<1> reduced({x}, [&](int axis) { return y.shape[axis] == 1; });
   if (kept.size() == 0 || reduced.size() == 0) return false;
-  if (reduced.rank() > 0 && reduced.inner_stride(0) == 1 && reduced.inner_length() >= 4) {
+  if (reduced.inner_stride(0) == 1 && reduced.inner_length() >= 4) {
     reduce_rows<Fold>(x, y, kept, reduced);
     return true;
   }
-  if (kept.rank() > 0 && kept.inner_stride(0) == 1 && kept.inner_length() >= 4) {
+  if (kept.inner_stride(0) == 1 && kept.inner_length() >= 4) {
     reduce_columns<Fold>(x, y, kept, reduced);
     return true;
   }
@@ -290,7 +290,7 @@ template <bool greatest>
 bool position_f32(const View& x, const View& y) {
   const IndexSpace<2> kept({x, y}, [&](int axis) { return y.shape[axis] != 1; });
   const IndexSpace<1> line({x}, [&](int axis) { return y.shape[axis] == 1; });
-  if (line.rank() != 1 || line.inner_stride(0) != 1) return false;
+  if (line.inner_length() != line.size() || line.inner_stride(0) != 1) return false;
   const std::int64_t n = line.inner_length();
   parallel_for(kept.size(), 1 + 16384 / (n + 1), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
     const hn::ScalableTag<float> d;
