@@ -3,7 +3,7 @@
 // OpenBLAS left to itself divides a product by the number of threads, and with it the order in which numbers are added.
 // Here c is cut into blocks that depend on the shapes alone, never along k; each block is one call that OpenBLAS runs
 // on the calling thread, and parallel_for spreads the blocks. So the bits are the same on one core and on sixty-four.
-// OpenBLAS' global settings stay as the program has them.
+// OpenBLAS' global settings stay as the program has them, but for a build with threads of its own (below).
 #include <cblas.h>
 
 #include <climits>
@@ -21,11 +21,22 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
 
+// Debian prefers OpenBLAS' pthread build where it is installed beside the OpenMP one. Its threads know nothing of ours
+// and would divide each block once more, so that build is told, for the whole program, to use one.
+bool silence_own_threads() {
+  if (openblas_get_parallel() == OPENBLAS_THREAD) openblas_set_num_threads(1);
+  return true;
+}
+
 // While it lives, OpenBLAS runs on this thread alone: its OpenMP build asks omp_get_max_threads(), a setting that every
 // thread has for itself. Inside a parallel loop old releases do without, newer ones would start threads of their own.
 class OnThisThread {
  public:
-  OnThisThread() { omp_set_num_threads(1); }
+  OnThisThread() {
+    static const bool settled = silence_own_threads();
+    static_cast<void>(settled);
+    omp_set_num_threads(1);
+  }
   ~OnThisThread() { omp_set_num_threads(before_); }
   OnThisThread(const OnThisThread&) = delete;
   OnThisThread& operator=(const OnThisThread&) = delete;
