@@ -201,6 +201,10 @@
   document.getElementById("facts").append(
     ...report.facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
   place("quality", report.tables.map(figures));
+  const columns = new Set(report.tables.flatMap((table) => table.columns.map((column) => column.name)));
+  for (const text of document.querySelectorAll("[data-about]")) {
+    if (!columns.has(text.dataset.about)) text.remove();
+  }
   place("training", report.losses.length === 0 ? []
     : [chart_place({ title: "training loss", x_title: "step", lines: () => report.losses.flatMap(loss_lines) })]);
   place("validation", report.validations.length === 0 ? [] : [element("div", { class: "charts" },
