@@ -50,16 +50,17 @@ Report::Table contest_table(const std::string& title, std::int64_t k, std::vecto
 
 std::vector<std::pair<std::string, std::string>> facts_of(const TrainedModel& model) {
   const Settings& s = model.settings;
+  const bool sequential = s.model == "sequential";
   const Interactions& data = model.data;
-  return {
-      {"data",
-       fmt::format("{}: {} users, {} items, {} events", data.source, format_count(static_cast<double>(data.users())),
-                   format_count(static_cast<double>(data.items())),
-                   format_count(static_cast<double>(data.events.size())))},
-      {"model", fmt::format("{}, width {}, {} layers, {} heads, last {} events, {} parameters", s.model, s.width,
-                            s.layers, s.heads, s.length, format_count(static_cast<double>(model.record.parameters)))},
-      {"training", fmt::format("{} epochs, loss {}, seed {}, {}", s.epochs, s.loss, s.seed,
-                               format_duration(model.record.seconds))}};
+  return {{"data",
+           fmt::format("{}: {} users, {} items, {} events", data.source,
+                       format_count(static_cast<double>(data.users())), format_count(static_cast<double>(data.items())),
+                       format_count(static_cast<double>(data.events.size())))},
+          {"model", fmt::format("{}, width {}, {}, {} heads, last {} events, {} parameters", s.model, s.width,
+                                sequential ? fmt::format("{} layers", s.layers) : fmt::format("hidden {}", s.hidden),
+                                s.heads, s.length, format_count(static_cast<double>(model.record.parameters)))},
+          {"training", fmt::format("{} epochs, loss {}, seed {}, {}", s.epochs, sequential ? s.loss : "bce", s.seed,
+                                   format_duration(model.record.seconds))}};
 }
 
 namespace {
