@@ -241,6 +241,10 @@ Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction =
 // the last query with the last key, as decoding wants it.
 enum class Causal { none, top_left, bottom_right };
 
+// fused: kernels that never hold all scores at once (kernels/attention). composed: of smaller operations, scores and all;
+// what the fused kernels cannot do falls to it. automatic: fused where possible.
+enum class AttentionPath { automatic, fused, composed };
+
 struct AttentionOptions {
   Causal causal = Causal::none;
   Tensor mask = {};  // bool (true: may attend) or floating (added to the scores); broadcasts to [..., heads, Sq, Sk]
@@ -251,6 +255,7 @@ struct AttentionOptions {
   bool return_weights = false;
   bool return_log_sum_exp = false;
   Generator* generator = nullptr;
+  AttentionPath path = AttentionPath::automatic;  // fused throws where it is not possible, saying why
 };
 struct Attention {
   Tensor output;       // [batch, heads, Sq, value_dim]

@@ -1,10 +1,12 @@
-// Attention composed of smaller operations. The scores are materialised, so memory grows with the square of the length;
-// what it does is plain to see, and it is differentiable to any order because its parts are.
+// Attention, fused or composed. Composed of smaller operations it holds all scores, so memory grows with the square of the
+// length; what it does is plain to see, and it is differentiable to any order because its parts are.
 #include <cmath>
 #include <limits>
 
 #include "engine/operation.h"
 #include "engine/ops.h"
+#include "kernels/attention/attention.h"
+#include "kernels/random/philox.h"
 
 namespace heed {
 namespace {
@@ -65,17 +67,12 @@ Tensor allowed_positions(const AttentionOptions& options, const Shape& scores, D
   return allowed;
 }
 
-}  // namespace
-
-Attention scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value,
-                                       const AttentionOptions& options) {
-  Operation op("scaled_dot_product_attention");
-  check_shapes(op, query, key, value);
+Attention composed_attention(const Tensor& query, const Tensor& key, const Tensor& value,
+                             const AttentionOptions& options, double scale) {
+  Operation op("composed_attention");
   const std::int64_t batch = query.size(0), heads = query.size(1), queries = query.size(2), head_dim = query.size(3);
   const std::int64_t key_heads = key.size(1), keys = key.size(2), value_dim = value.size(3);
   const Shape shape{batch, heads, queries, keys};
-  check_options(op, options, shape);
-  const double scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(head_dim)));
 
   // The query heads that share a key head count as more queries of it.
   const std::int64_t grouped_queries = key_heads == 0 ? 0 : heads / key_heads * queries;
@@ -93,6 +90,98 @@ Attention scaled_dot_product_attention(const Tensor& query, const Tensor& key, c
   if (options.return_weights) result.weights = weights;
   if (options.return_log_sum_exp) result.log_sum_exp = log_sum_exp(scores, {3});
   return result;
+}
+
+// Why the fused kernels cannot do it; "" where they can.
+std::string why_not_fused(const Tensor& query, const Tensor& value, const AttentionOptions& options) {
+  const Tensor& mask = options.mask;
+  const std::int64_t longest = std::max(query.size(3), value.size(3));
+  if (!kernels::attention_forward.has(query.device().type)) return fmt::format("no kernel for {}", query.device());
+  if (query.dtype() != Dtype::f32) return fmt::format("{} is not f32", query.dtype());
+  if (query.count() == 0 || value.count() == 0) return "there are no elements";
+  if (longest > kernels::attention_max_dim)
+    return fmt::format("dimension {} exceeds {}", longest, kernels::attention_max_dim);
+  if (options.return_weights) return "the weights are asked for";
+  if (mask.defined() && mask.dtype() != Dtype::f32 && mask.dtype() != Dtype::boolean)
+    return fmt::format("the mask is {}", mask.dtype());
+  if (mask.defined() && mask.requires_grad()) return "the mask requires a gradient";
+  return "";
+}
+
+// The options as kernels take them. The views lie in tensors that `options` keeps alive.
+kernels::AttentionOptions kernel_options(const AttentionOptions& options, double scale, const Shape& scores) {
+  kernels::AttentionOptions result{.scale = scale,
+                                   .causal = options.causal != Causal::none,
+                                   .shift = options.causal == Causal::bottom_right ? scores[3] - scores[2] : 0,
+                                   .window = options.window,
+                                   .dropout = options.dropout};
+  if (options.key_lengths.defined()) result.key_lengths = options.key_lengths.view();
+  if (options.mask.defined()) result.mask = options.mask.detach().expand(scores).view();
+  return result;
+}
+
+Tensor floats(std::int64_t count, const Tensor& like) {
+  return empty({count}, like.options());
+}
+
+Attention fused_attention(const Tensor& query, const Tensor& key, const Tensor& value, AttentionOptions options,
+                          double scale) {
+  Operation op("fused_attention");
+  const Shape scores{query.size(0), query.size(1), query.size(2), key.size(2)};
+  kernels::AttentionOptions details = kernel_options(options, scale, scores);
+  if (options.dropout > 0) {
+    Generator& source = options.generator != nullptr ? *options.generator : default_generator();
+    details.seed = source.seed;
+    details.offset = source.advance(kernels::philox_blocks(static_cast<std::uint64_t>(count_of(scores))));
+  }
+  const Tensor output = empty({scores[0], scores[1], scores[2], value.size(3)}, query.options());
+  const Tensor log_sum_exp = empty({scores[0], scores[1], scores[2]}, query.options());
+  const Tensor workspace = floats(kernels::attention_forward_workspace(key.view(), value.view()), query);
+  kernels::attention_forward(query.view(), key.view(), value.view(), details, output.view(), log_sum_exp.view(),
+                             workspace.view(), op.stream(query));
+
+  const auto backward = [=](const Upstream& up) -> Gradients {
+    if (up.create_graph()) {
+      Generator replay{details.seed, details.offset};
+      AttentionOptions again = options;
+      again.generator = &replay;
+      again.return_log_sum_exp = true;
+      const Attention y = composed_attention(query, key, value, again, scale);
+      Gradients gradients(3);
+      const Tensor inputs[] = {query, key, value};
+      for (int i = 0; i < 3; ++i) {
+        if (!up.needs(i)) continue;
+        gradients[static_cast<std::size_t>(i)] = grad({y.output, y.log_sum_exp}, {inputs[i]}, {up.dy(0), up.dy(1)},
+                                                      {.retain_graph = true, .create_graph = true})[0];
+      }
+      return gradients;
+    }
+    const Tensor dquery = empty_like(query), dkey = empty_like(key), dvalue = empty_like(value);
+    const Tensor workspace =
+        floats(kernels::attention_backward_workspace(query.view(), key.view(), value.view()), query);
+    kernels::attention_backward(query.view(), key.view(), value.view(), details, up.y(0).view(), up.y(1).view(),
+                                up.dy(0).view(), up.has_dy(1) ? up.dy(1).view() : View{}, dquery.view(), dkey.view(),
+                                dvalue.view(), workspace.view(), Stream{query.device(), nullptr});
+    return {dquery, dkey, dvalue};
+  };
+  op.may_be_infinite();  // the log-sum-exp of a query that looks at nothing
+  const std::vector<Tensor> results = op.record_all({output, log_sum_exp}, {query, key, value}, backward, true);
+  return {results[0], {}, options.return_log_sum_exp ? results[1] : Tensor()};
+}
+
+}  // namespace
+
+Attention scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value,
+                                       const AttentionOptions& options) {
+  Operation op("scaled_dot_product_attention");
+  check_shapes(op, query, key, value);
+  check_options(op, options, {query.size(0), query.size(1), query.size(2), key.size(2)});
+  const double scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(query.size(3))));
+  const std::string obstacle = why_not_fused(query, value, options);
+  op.check(options.path != AttentionPath::fused || obstacle.empty(), "the fused kernels cannot do this: {}", obstacle);
+  if (options.path == AttentionPath::composed || !obstacle.empty())
+    return composed_attention(query, key, value, options, scale);
+  return fused_attention(query, key, value, options, scale);
 }
 
 }  // namespace heed

@@ -21,20 +21,25 @@ namespace {
 void philox_words(std::uint32_t* words, std::uint64_t first, std::int64_t blocks, std::uint64_t seed) {
   for (std::int64_t b = 0; b < blocks; ++b) std::ranges::copy(philox(first + b, seed), words + 4 * b);
 }
+void philox_words_at(std::uint32_t* words, const std::uint64_t* numbers, std::int64_t blocks, std::uint64_t seed) {
+  for (std::int64_t b = 0; b < blocks; ++b) std::ranges::copy(philox(numbers[b], seed), words + 4 * b);
+}
 
 #else
 
 // One block per 64-bit lane. A counter word sits in the lower half of its lane; the upper half holds rubbish, which the
 // 32 x 32 -> 64 bit product of the lower halves ignores. The two products of a round thus deliver two words each, one
 // of them with a shift: no shuffles until the end, where two interleaves put the words into memory order.
-void philox_words(std::uint32_t* words, std::uint64_t first, std::int64_t blocks, std::uint64_t seed) {
+//
+// Even lanes take the first half of a round's blocks, odd lanes the second: so the interleaves come out in order.
+// numbers_at(b, order) is the vector of the numbers of blocks b + order[lane].
+template <class NumbersAt>
+void philox_words_of(std::uint32_t* words, const NumbersAt& numbers_at, std::int64_t blocks, std::uint64_t seed) {
   const hn::ScalableTag<std::uint64_t> d;
   const hn::Repartition<std::uint32_t, decltype(d)> d32;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  // Even lanes take the first half of the blocks, odd lanes the second: so the interleaves come out in order.
   HWY_ALIGN std::uint64_t order[hn::MaxLanes(d)];
   for (std::int64_t lane = 0; lane < lanes; ++lane) order[lane] = lane / 2 + (lane % 2) * (lanes / 2);
-  const auto block_of_lane = hn::Load(d, order);
   HWY_ALIGN std::uint64_t keys[2 * philox_rounds][hn::MaxLanes(d)];
   for (int round = 0; round < philox_rounds; ++round) {
     const auto r = static_cast<std::uint32_t>(round);
@@ -46,7 +51,7 @@ void philox_words(std::uint32_t* words, std::uint64_t first, std::int64_t blocks
   const auto multiplier1 = hn::Set(d32, philox_multiplier[1]);
 
   for (std::int64_t b = 0; b < blocks; b += lanes) {
-    auto c0 = hn::Add(hn::Set(d, first + b), block_of_lane);
+    auto c0 = numbers_at(b, order);
     auto c1 = hn::ShiftRight<32>(c0);
     auto c2 = hn::Zero(d);
     auto c3 = hn::Zero(d);
@@ -72,6 +77,24 @@ void philox_words(std::uint32_t* words, std::uint64_t first, std::int64_t blocks
       std::copy(last, last + 4 * (blocks - b), words + 4 * b);
     }
   }
+}
+
+void philox_words(std::uint32_t* words, std::uint64_t first, std::int64_t blocks, std::uint64_t seed) {
+  const hn::ScalableTag<std::uint64_t> d;
+  const auto numbers_at = [=](std::int64_t b, const std::uint64_t* order)
+                              HWY_ATTR { return hn::Add(hn::Set(d, first + b), hn::Load(d, order)); };
+  philox_words_of(words, numbers_at, blocks, seed);
+}
+
+void philox_words_at(std::uint32_t* words, const std::uint64_t* numbers, std::int64_t blocks, std::uint64_t seed) {
+  const hn::ScalableTag<std::uint64_t> d;
+  const auto numbers_at = [=](std::int64_t b, const std::uint64_t* order) HWY_ATTR {
+    HWY_ALIGN std::uint64_t chosen[hn::MaxLanes(d)];
+    for (std::int64_t lane = 0; lane < static_cast<std::int64_t>(hn::Lanes(d)); ++lane)
+      chosen[lane] = numbers[std::min(b + static_cast<std::int64_t>(order[lane]), blocks - 1)];
+    return hn::Load(d, chosen);
+  };
+  philox_words_of(words, numbers_at, blocks, seed);
 }
 
 #endif
@@ -103,11 +126,16 @@ HWY_AFTER_NAMESPACE();
 namespace heed::kernels {
 namespace {
 HWY_EXPORT(philox_words);
+HWY_EXPORT(philox_words_at);
 HWY_EXPORT(box_muller);
 }  // namespace
 
 void philox_words_simd(std::uint32_t* words, std::uint64_t first, std::int64_t blocks, std::uint64_t seed) {
   HWY_DYNAMIC_DISPATCH(philox_words)(words, first, blocks, seed);
+}
+
+void philox_words_at_simd(std::uint32_t* words, const std::uint64_t* numbers, std::int64_t blocks, std::uint64_t seed) {
+  HWY_DYNAMIC_DISPATCH(philox_words_at)(words, numbers, blocks, seed);
 }
 
 void box_muller_simd(const float* u, const float* v, float* cosine, float* sine, std::int64_t n) {
