@@ -112,7 +112,7 @@ std::string why_not_fused(const Tensor& query, const Tensor& value, const Attent
 kernels::AttentionOptions kernel_options(const AttentionOptions& options, double scale, const Shape& scores) {
   kernels::AttentionOptions result{.scale = scale,
                                    .causal = options.causal != Causal::none,
-                                   .shift = options.causal == Causal::bottom_right ? scores[3] - scores[2] : 0,
+                                   .bottom_right = options.causal == Causal::bottom_right,
                                    .window = options.window,
                                    .dropout = options.dropout};
   if (options.key_lengths.defined()) result.key_lengths = options.key_lengths.view();
@@ -120,9 +120,18 @@ kernels::AttentionOptions kernel_options(const AttentionOptions& options, double
   return result;
 }
 
-Tensor floats(std::int64_t count, const Tensor& like) {
-  return empty({count}, like.options());
-}
+// Memory from the device's pool for the time of one launch.
+struct Workspace {
+  Device device;
+  std::vector<Tensor> tensors = {};
+
+  kernels::AttentionWorkspace source() {
+    return [this](std::int64_t bytes) {
+      tensors.push_back(empty({bytes}, {Dtype::u8, device}));
+      return tensors.back().view().data;
+    };
+  }
+};
 
 Attention fused_attention(const Tensor& query, const Tensor& key, const Tensor& value, AttentionOptions options,
                           double scale) {
@@ -136,9 +145,9 @@ Attention fused_attention(const Tensor& query, const Tensor& key, const Tensor& 
   }
   const Tensor output = empty({scores[0], scores[1], scores[2], value.size(3)}, query.options());
   const Tensor log_sum_exp = empty({scores[0], scores[1], scores[2]}, query.options());
-  const Tensor workspace = floats(kernels::attention_forward_workspace(key.view(), value.view()), query);
+  Workspace workspace{query.device()};
   kernels::attention_forward(query.view(), key.view(), value.view(), details, output.view(), log_sum_exp.view(),
-                             workspace.view(), op.stream(query));
+                             workspace.source(), op.stream(query));
 
   const auto backward = [=](const Upstream& up) -> Gradients {
     if (up.create_graph()) {
@@ -157,11 +166,10 @@ Attention fused_attention(const Tensor& query, const Tensor& key, const Tensor& 
       return gradients;
     }
     const Tensor dquery = empty_like(query), dkey = empty_like(key), dvalue = empty_like(value);
-    const Tensor workspace =
-        floats(kernels::attention_backward_workspace(query.view(), key.view(), value.view()), query);
+    Workspace workspace{query.device()};
     kernels::attention_backward(query.view(), key.view(), value.view(), details, up.y(0).view(), up.y(1).view(),
                                 up.dy(0).view(), up.has_dy(1) ? up.dy(1).view() : View{}, dquery.view(), dkey.view(),
-                                dvalue.view(), workspace.view(), Stream{query.device(), nullptr});
+                                dvalue.view(), workspace.source(), Stream{query.device(), nullptr});
     return {dquery, dkey, dvalue};
   };
   op.may_be_infinite();  // the log-sum-exp of a query that looks at nothing

@@ -36,6 +36,8 @@ struct Problem {
   std::int64_t value_dim() const { return value.shape[3]; }
   std::int64_t group() const { return heads() / key_heads(); }
 
+  std::int64_t shift() const { return options.bottom_right ? keys() - queries() : 0; }
+
   // The place of weight [b, h, i, j] among all, which decides its dropout.
   std::int64_t weight(std::int64_t bh, std::int64_t i, std::int64_t j) const {
     return (bh * queries() + i) * keys() + j;
@@ -109,7 +111,7 @@ void forward_strip(const Problem& problem, const Panels& keys, const Rows& value
   const AttentionOptions& o = problem.options;
   const std::int64_t b = bh / problem.heads(), h = bh % problem.heads();
   const int rows = static_cast<int>(std::min<std::int64_t>(strip_rows, problem.queries() - first_row));
-  const std::int64_t length = attention_keys(o, problem.key, b);
+  const std::int64_t length = attention_sequence(problem.query, problem.key, o, b).keys;
   HWY_ALIGN float query[strip_rows * attention_max_dim], scores[strip_rows * strip_columns];
   HWY_ALIGN float out[strip_rows * attention_max_dim];
   gather_strip(problem.query, b, h, first_row, rows, static_cast<float>(o.scale), query);
@@ -118,7 +120,7 @@ void forward_strip(const Problem& problem, const Panels& keys, const Rows& value
   AttentionSpan spans[strip_rows];
   AttentionSpan all{length, 0};
   for (int r = 0; r < rows; ++r) {
-    spans[r] = keys_of_query(o, first_row + r, length);
+    spans[r] = keys_of_query(o.causal, o.window, problem.shift(), length, first_row + r);
     if (spans[r].begin < spans[r].end) all = {std::min(all.begin, spans[r].begin), std::max(all.end, spans[r].end)};
   }
   RunningSoftmax softmax;
@@ -210,7 +212,7 @@ void dquery_strip(const Problem& problem, const Panels& keys, const Panels& valu
   const AttentionOptions& o = problem.options;
   const std::int64_t b = bh / problem.heads(), h = bh % problem.heads();
   const int rows = static_cast<int>(std::min<std::int64_t>(strip_rows, problem.queries() - first_row));
-  const std::int64_t length = attention_keys(o, problem.key, b);
+  const std::int64_t length = attention_sequence(problem.query, problem.key, o, b).keys;
   HWY_ALIGN float query[strip_rows * attention_max_dim], dy[strip_rows * attention_max_dim];
   HWY_ALIGN float scores[strip_rows * strip_columns], products[strip_rows * strip_columns];
   HWY_ALIGN float dq[strip_rows * attention_max_dim];
@@ -221,7 +223,7 @@ void dquery_strip(const Problem& problem, const Panels& keys, const Panels& valu
   AttentionSpan spans[strip_rows];
   AttentionSpan all{length, 0};
   for (int r = 0; r < rows; ++r) {
-    spans[r] = keys_of_query(o, first_row + r, length);
+    spans[r] = keys_of_query(o.causal, o.window, problem.shift(), length, first_row + r);
     if (spans[r].begin < spans[r].end) all = {std::min(all.begin, spans[r].begin), std::max(all.end, spans[r].end)};
   }
   for (std::int64_t j = all.begin / panel_width * panel_width; j < all.end; j += strip_columns) {
@@ -263,6 +265,11 @@ void factors_of_keys(const Problem& problem, std::int64_t bh, std::int64_t first
   }
 }
 
+AttentionSpan keys_to_queries(const Problem& problem, std::int64_t j, std::int64_t length) {
+  const AttentionOptions& o = problem.options;
+  return j < length ? queries_of_key(o.causal, o.window, problem.shift(), problem.queries(), j) : AttentionSpan{0, 0};
+}
+
 // dkey and dvalue of a strip of keys: the same with the sides exchanged, over all query heads that share the key head.
 void dkey_strip(const Problem& problem, const PanelsByHead& queries, const PanelsByHead& doutputs,
                 const RowsByHead& query_rows, const RowsByHead& doutput_rows, const Statistics& statistics,
@@ -270,7 +277,7 @@ void dkey_strip(const Problem& problem, const PanelsByHead& queries, const Panel
   const AttentionOptions& o = problem.options;
   const std::int64_t b = bg / problem.key_heads(), g = bg % problem.key_heads();
   const int rows = static_cast<int>(std::min<std::int64_t>(strip_rows, problem.keys() - first_row));
-  const std::int64_t length = attention_keys(o, problem.key, b);
+  const std::int64_t length = attention_sequence(problem.query, problem.key, o, b).keys;
   HWY_ALIGN float key[strip_rows * attention_max_dim], value[strip_rows * attention_max_dim];
   HWY_ALIGN float scores[strip_rows * strip_columns], products[strip_rows * strip_columns];
   HWY_ALIGN float factors[strip_rows * strip_columns];
@@ -281,7 +288,7 @@ void dkey_strip(const Problem& problem, const PanelsByHead& queries, const Panel
   AttentionSpan spans[strip_rows];
   AttentionSpan all{problem.queries(), 0};
   for (int r = 0; r < rows; ++r) {
-    spans[r] = queries_of_key(o, first_row + r, problem.queries(), length);
+    spans[r] = keys_to_queries(problem, first_row + r, length);
     if (spans[r].begin < spans[r].end) all = {std::min(all.begin, spans[r].begin), std::max(all.end, spans[r].end)};
   }
   const std::int64_t first_head = g * problem.group();
@@ -355,18 +362,36 @@ namespace {
 HWY_EXPORT(forward_f32);
 HWY_EXPORT(backward_f32);
 
+// Copies of the operands in the order in which the kernels read them: room for each as columns in panels of 64 (which
+// pads the length) and as rows (which pads the width to 16).
+constexpr std::int64_t attention_copy(std::int64_t heads, std::int64_t length, std::int64_t dim) {
+  const std::int64_t panels = (length + 63) / 64 * 64 * dim, rows = length * ((dim + 15) / 16 * 16);
+  return heads * (panels + rows);
+}
+std::int64_t forward_workspace(const View& key, const View& value) {
+  const std::int64_t heads = key.shape[0] * key.shape[1], keys = key.shape[2];
+  return attention_copy(heads, keys, key.shape[3]) + attention_copy(heads, keys, value.shape[3]);
+}
+std::int64_t backward_workspace(const View& query, const View& key, const View& value) {
+  const std::int64_t heads = query.shape[0] * query.shape[1], queries = query.shape[2];
+  return forward_workspace(key, value) + attention_copy(heads, queries, query.shape[3]) +
+         attention_copy(heads, queries, value.shape[3]) + 2 * heads * queries;
+}
+
 void forward_fused(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
-                   View workspace, Stream) {
+                   const AttentionWorkspace& workspace, Stream) {
   if (output.size() == 0 && log_sum_exp.size() == 0) return;
   HWY_DYNAMIC_DISPATCH(forward_f32)
-  (query, key, value, options, output, log_sum_exp, workspace.as<float>());
+  (query, key, value, options, output, log_sum_exp, static_cast<float*>(workspace(4 * forward_workspace(key, value))));
 }
 
 void backward_fused(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
-                    View doutput, View dlog_sum_exp, View dquery, View dkey, View dvalue, View workspace, Stream) {
+                    View doutput, View dlog_sum_exp, View dquery, View dkey, View dvalue,
+                    const AttentionWorkspace& workspace, Stream) {
   if (query.shape[0] * query.shape[1] == 0) return;
   HWY_DYNAMIC_DISPATCH(backward_f32)
-  (query, key, value, options, output, log_sum_exp, doutput, dlog_sum_exp, dquery, dkey, dvalue, workspace.as<float>());
+  (query, key, value, options, output, log_sum_exp, doutput, dlog_sum_exp, dquery, dkey, dvalue,
+   static_cast<float*>(workspace(4 * backward_workspace(query, key, value))));
 }
 
 const Register forward{attention_forward, DeviceType::cpu, "fused", &forward_fused, is_default};
