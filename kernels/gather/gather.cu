@@ -119,13 +119,14 @@ constexpr int rows_per_warp = 4, owned_rows = rows_per_warp * warps;
 constexpr int columns_per_lane = 4, owned_columns = columns_per_lane * warp_size;
 constexpr int tile = 1024;  // positions of the index that are looked at together
 constexpr std::uint8_t foreign = 255;
+constexpr int terms_under_way = 4;  // read together, and added in order
 
 // The columns are the positions of y and source beside the axis; a row of y is named by the index.
 template <class T>
-__global__ void __launch_bounds__(block)
-    index_add_kernel(const __grid_constant__ Rows<2> columns, Indices indices, std::int64_t n, std::int64_t index_step) {
-  __shared__ std::uint8_t owner[tile];              // which of the block's rows a position of the tile names
-  __shared__ unsigned named[tile / warp_size];      // for each 32 of them whether they name any
+__global__ void __launch_bounds__(block, 1) index_add_kernel(const __grid_constant__ Rows<2> columns, Indices indices,
+                                                             std::int64_t n, std::int64_t index_step) {
+  __shared__ std::uint8_t owner[tile];          // which of the block's rows a position of the tile names
+  __shared__ unsigned named[tile / warp_size];  // for each 32 of them whether they name any
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.x) * owned_rows;
   const std::int64_t strips = divide_up(columns.count, owned_columns);
@@ -167,11 +168,26 @@ __global__ void __launch_bounds__(block)
               if (exists[c]) sums[r][c] = y[c][r * columns.steps[0]];
             }
           }
-          for (; positions != 0; positions &= positions - 1) {
-            const std::int64_t from = (start + group * warp_size + __ffs(positions) - 1) * columns.steps[1];
+          while (positions != 0) {
+            T terms[terms_under_way][columns_per_lane];
+            const int count = min(__popc(positions), terms_under_way);
 #pragma unroll
-            for (int c = 0; c < columns_per_lane; ++c) {
-              if (exists[c]) sums[r][c] = plus(sums[r][c], source[c][from]);
+            for (int t = 0; t < terms_under_way; ++t) {
+              if (t >= count) break;
+              const std::int64_t from = (start + group * warp_size + __ffs(positions) - 1) * columns.steps[1];
+              positions &= positions - 1;
+#pragma unroll
+              for (int c = 0; c < columns_per_lane; ++c) {
+                if (exists[c]) terms[t][c] = source[c][from];
+              }
+            }
+#pragma unroll
+            for (int t = 0; t < terms_under_way; ++t) {
+              if (t >= count) break;
+#pragma unroll
+              for (int c = 0; c < columns_per_lane; ++c) {
+                if (exists[c]) sums[r][c] = plus(sums[r][c], terms[t][c]);
+              }
             }
           }
         }
@@ -200,9 +216,9 @@ void index_add_owned_rows(View y, int axis, View index, View source, Stream stre
 
 // A thread per column goes through the whole index: simple, and slow where there are few columns.
 template <class T>
-__global__ void __launch_bounds__(block) index_add_by_column_kernel(const __grid_constant__ Rows<2> columns,
-                                                                    Indices indices, std::int64_t n,
-                                                                    std::int64_t index_step) {
+__global__ void __launch_bounds__(block)
+    index_add_by_column_kernel(const __grid_constant__ Rows<2> columns, Indices indices, std::int64_t n,
+                               std::int64_t index_step) {
   const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * block + threadIdx.x;
   if (column >= columns.count) return;
   const auto at = columns.offsets(column);
@@ -241,8 +257,7 @@ __global__ void __launch_bounds__(block)
 
 // 32 positions at a time. Lanes with the same target take turns, the lowest first.
 template <class T>
-__global__ void __launch_bounds__(block)
-    warp_per_line_kernel(const __grid_constant__ Rows<3> lines, Indices indices) {
+__global__ void __launch_bounds__(block) warp_per_line_kernel(const __grid_constant__ Rows<3> lines, Indices indices) {
   const std::int64_t line = static_cast<std::int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
   if (line >= lines.count) return;  // the whole warp
   const int lane = threadIdx.x % warp_size;
@@ -288,9 +303,7 @@ struct Range {
   long long least, greatest;
 };
 struct MergeRanges {
-  __device__ Range operator()(Range a, Range b) const {
-    return {min(a.least, b.least), max(a.greatest, b.greatest)};
-  }
+  __device__ Range operator()(Range a, Range b) const { return {min(a.least, b.least), max(a.greatest, b.greatest)}; }
 };
 
 // The order in which blocks come is of no matter: these are whole numbers.

@@ -116,7 +116,8 @@ __global__ void __launch_bounds__(max_team) registers_kernel(const __grid_consta
 }
 
 template <class T, bool centred, int vectors>
-__global__ void __launch_bounds__(max_team) registers_backward_kernel(const __grid_constant__ Backward<T> task, int team) {
+__global__ void __launch_bounds__(max_team)
+    registers_backward_kernel(const __grid_constant__ Backward<T> task, int team) {
   constexpr int width = vector_width<T>;
   const int lane = static_cast<int>(threadIdx.x) % team;
   const std::int64_t row = row_of_team(team);
@@ -279,7 +280,7 @@ void forward(const char* name, const View& x, const View& weight, const View& bi
   if (rows.count == 0) return;
   with_floating_type(x.dtype, [&]<class T>(T) {
     using S = Compute<T>;
-    const Forward<T> task{rows,          Parameters<T>(weight), Parameters<T>(bias),
+    const Forward<T> task{rows,         Parameters<T>(weight), Parameters<T>(bias),
                           mean.as<S>(), rstd.as<S>(),          static_cast<S>(eps)};
     if constexpr (try_registers && !std::is_same_v<T, double>) {
       const bool fits = rows.contiguous() && task.weight.contiguous() && task.bias.contiguous();

@@ -155,7 +155,8 @@ __global__ void __launch_bounds__(block, 1) chunk_states_kernel(const __grid_con
   const int c = static_cast<int>(blockIdx.y), chunks = static_cast<int>(gridDim.y);
   const VectorRow<T> x(rows.row<T>(0, at[0]).data, rows.length);
   const VectorRow<T> y(rows.row<T>(1, at[1]).data, rows.length, x.head);
-  const RowState state = team_reduce(max_and_sum(chunk_of(x, c, chunks), threadIdx.x, block), block, MergeSums(), nothing_read);
+  const RowState state =
+      team_reduce(max_and_sum(chunk_of(x, c, chunks), threadIdx.x, block), block, MergeSums(), nothing_read);
   if (threadIdx.x == 0) put(chunk_of(y, c, chunks), state);
 }
 
