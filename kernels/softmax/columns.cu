@@ -19,36 +19,60 @@ __device__ Value merge_strips(Value value, Merge merge) {
   return all;
 }
 
+// A thread keeps the first elements of its strip; those beyond are read again.
 template <class T, class Function>
 __global__ void __launch_bounds__(columns_per_block* strips) forward_kernel(const __grid_constant__ Rows<2> rows) {
+  constexpr int kept = 16;
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * columns_per_block + threadIdx.x;
   const std::int64_t n = row < rows.count ? rows.length : 0;
   const auto at = rows.offsets(row);
   const StridedRow<T> x = rows.row<T>(0, at[0]), y = rows.row<T>(1, at[1]);
+  float first[kept];
   RowState state = nothing_read;
-#pragma unroll 4
-  for (std::int64_t i = threadIdx.y; i < n; i += strips) {
-    const float value = x[i], max = fmaxf(state.max, value), base = base_of(max);
-    state = {max, state.sum * exp(state.max - base) + exp(value - base)};
+#pragma unroll
+  for (int k = 0; k < kept; ++k) {
+    const std::int64_t i = threadIdx.y + k * strips;
+    first[k] = i < n ? x[i] : -infinity<float>;
+    state.max = fmaxf(state.max, first[k]);
   }
+#pragma unroll
+  for (int k = 0; k < kept; ++k) state.sum += exp(first[k] - base_of(state.max));
+  for (std::int64_t i = threadIdx.y + kept * strips; i < n; i += strips) state = MergeSums()(state, single(x[i]));
   state = merge_strips(state, MergeSums());
+
   const float base = base_of(state.max), factor = Function::factor(state.sum);
-#pragma unroll 4
-  for (std::int64_t i = threadIdx.y; i < n; i += strips) y.set(i, finish<Function>(x[i], base, factor));
+#pragma unroll
+  for (int k = 0; k < kept; ++k) {
+    const std::int64_t i = threadIdx.y + k * strips;
+    if (i < n) y.set(i, finish<Function>(first[k], base, factor));
+  }
+  for (std::int64_t i = threadIdx.y + kept * strips; i < n; i += strips) y.set(i, finish<Function>(x[i], base, factor));
 }
 
 template <class T, class Function>
 __global__ void __launch_bounds__(columns_per_block* strips) backward_kernel(const __grid_constant__ Rows<3> rows) {
+  constexpr int kept = 8;
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * columns_per_block + threadIdx.x;
   const std::int64_t n = row < rows.count ? rows.length : 0;
   const auto at = rows.offsets(row);
   const StridedRow<T> y = rows.row<T>(0, at[0]), dy = rows.row<T>(1, at[1]), dx = rows.row<T>(2, at[2]);
-  float sum = 0;
-#pragma unroll 4
-  for (std::int64_t i = threadIdx.y; i < n; i += strips) sum += Function::term(y[i], dy[i]);
+  float of_y[kept], of_dy[kept], sum = 0;
+#pragma unroll
+  for (int k = 0; k < kept; ++k) {
+    const std::int64_t i = threadIdx.y + k * strips;
+    of_y[k] = i < n ? y[i] : 0, of_dy[k] = i < n ? dy[i] : 0;
+    sum += Function::term(of_y[k], of_dy[k]);
+  }
+  for (std::int64_t i = threadIdx.y + kept * strips; i < n; i += strips) sum += Function::term(y[i], dy[i]);
   sum = merge_strips(sum, Sum());
-#pragma unroll 4
-  for (std::int64_t i = threadIdx.y; i < n; i += strips) dx.set(i, Function::gradient(y[i], dy[i], sum));
+#pragma unroll
+  for (int k = 0; k < kept; ++k) {
+    const std::int64_t i = threadIdx.y + k * strips;
+    if (i < n) dx.set(i, Function::gradient(of_y[k], of_dy[k], sum));
+  }
+  for (std::int64_t i = threadIdx.y + kept * strips; i < n; i += strips) {
+    dx.set(i, Function::gradient(y[i], dy[i], sum));
+  }
 }
 
 }  // namespace
