@@ -5,6 +5,8 @@
 #include <cstring>
 #include <map>
 
+#include "tools/gpusim/runtime/blocks.h"
+#include "tools/gpusim/runtime/program.h"
 #include "tools/gpusim/runtime/simulator.h"
 #include "tools/gpusim/runtime/status.h"
 
@@ -196,6 +198,8 @@ cudaError_t cudaDeviceSynchronize() {
 cudaError_t cudaDeviceReset() {
   flush_output();
   unstick();
+  for (const auto& [begin, block] : blocks().all()) blocks().free(begin, block.kind == BlockKind::host);
+  unload_programs();
   return cudaSuccess;
 }
 

@@ -91,6 +91,11 @@ void Program::place_managed() {
   }
 }
 
+void Program::unload() {
+  const std::lock_guard lock(mutex_);
+  module_.reset();
+}
+
 const Function& Kernel::function() {
   if (loaded) return *loaded;
   Module& module = program.module();

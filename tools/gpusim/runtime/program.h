@@ -40,6 +40,8 @@ class Program {
   std::vector<ManagedVariable> managed;  // their host pointers are filled in by place_managed
   void place_managed();
 
+  void unload();  // variables and all; the next use loads it anew
+
  private:
   void load();
   [[noreturn]] void refuse_images() const;
@@ -73,6 +75,8 @@ Kernel& find_kernel(const void* function);
 
 // The variable in device memory that a host symbol stands for. Throws Failure: cudaErrorInvalidSymbol.
 const Variable& find_variable(const void* symbol);
+
+void unload_programs();
 
 std::string demangled(const std::string& name);
 

@@ -54,6 +54,13 @@ const Variable& find_variable(const void* symbol) {
   return *variable;
 }
 
+void unload_programs() {
+  Registry& known = registry();
+  const std::lock_guard lock(known.mutex);
+  for (const auto& kernel : known.kernels) kernel->loaded = nullptr;
+  for (const auto& program : known.programs) program->unload();
+}
+
 }  // namespace gpusim
 
 using namespace gpusim;
