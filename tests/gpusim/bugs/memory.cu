@@ -1,7 +1,7 @@
 // Bugs of addresses: out of bounds on every side, misaligned, freed, null, never written, never freed.
 #include <cassert>
 
-#include "bugs.h"
+#include "tests/gpusim/bugs/bugs.h"
 
 __global__ void past_the_end(const float* in, float* out, int n) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -72,7 +72,8 @@ static void leaked() {
 static void copy_too_much() {
   float host[65] = {};
   float* const data = device_floats(64);
-  cudaMemcpy(data, host, (fixed ? 64 : 65) * sizeof(float), cudaMemcpyHostToDevice);  // EXPECT copy_too_much: out of bounds
+  const std::size_t bytes = (fixed ? 64 : 65) * sizeof(float);
+  cudaMemcpy(data, host, bytes, cudaMemcpyHostToDevice);  // EXPECT copy_too_much: out of bounds
   cudaFree(data);
 }
 
@@ -87,34 +88,34 @@ int main(int count, char** arguments) {
   const int n = 64;
   float *in = device_floats(n), *out = device_floats(n), *empty = device_floats(n, fixed);
   const int status = run(count, arguments,
-             {{"past_the_end", [&] { past_the_end<<<2, 64>>>(in, out, n); }},
-              {"below_the_start", [&] { below_the_start<<<1, n>>>(out, n); }},
-              {"off_by_one_row", [&] { off_by_one_row<<<1, dim3(8, 4)>>>(out, 8, 8); }},
-              {"bytes_for_elements",
-               [&] {
-                 float* data = nullptr;
-                 cudaMalloc(&data, fixed ? n * sizeof(float) : n);
-                 bytes_for_elements<<<1, 32>>>(data, n);
-                 cudaDeviceSynchronize();
-                 cudaFree(data);
-               }},
-              {"freed",
-               [&] {
-                 float* data = device_floats(n);
-                 if (!fixed) cudaFree(data);
-                 freed<<<1, 32>>>(data, out);
-                 cudaDeviceSynchronize();
-                 if (fixed) cudaFree(data);
-               }},
-              {"null", [&] { null<<<1, 32>>>(fixed ? out : nullptr); }},
-              {"misaligned", [&] { misaligned<<<1, 1>>>(in, out); }},
-              {"never_written", [&] { never_written<<<1, n>>>(empty, out); }},
-              {"small_dynamic", [&] { small_dynamic<<<1, n, fixed ? n * sizeof(float) : n>>>(out); }},
-              {"beyond_shared", [&] { beyond_shared<<<1, n>>>(out); }},
-              {"assertion", [&] { assertion<<<1, 32>>>(fixed ? 32 : 31); }},
-              {"leaked", leaked},
-              {"copy_too_much", copy_too_much},
-              {"copy_unwritten", copy_unwritten}});
+                         {{"past_the_end", [&] { past_the_end<<<2, 64>>>(in, out, n); }},
+                          {"below_the_start", [&] { below_the_start<<<1, n>>>(out, n); }},
+                          {"off_by_one_row", [&] { off_by_one_row<<<1, dim3(8, 4)>>>(out, 8, 8); }},
+                          {"bytes_for_elements",
+                           [&] {
+                             float* data = nullptr;
+                             cudaMalloc(&data, fixed ? n * sizeof(float) : n);
+                             bytes_for_elements<<<1, 32>>>(data, n);
+                             cudaDeviceSynchronize();
+                             cudaFree(data);
+                           }},
+                          {"freed",
+                           [&] {
+                             float* data = device_floats(n);
+                             if (!fixed) cudaFree(data);
+                             freed<<<1, 32>>>(data, out);
+                             cudaDeviceSynchronize();
+                             if (fixed) cudaFree(data);
+                           }},
+                          {"null", [&] { null<<<1, 32>>>(fixed ? out : nullptr); }},
+                          {"misaligned", [&] { misaligned<<<1, 1>>>(in, out); }},
+                          {"never_written", [&] { never_written<<<1, n>>>(empty, out); }},
+                          {"small_dynamic", [&] { small_dynamic<<<1, n, fixed ? n * sizeof(float) : n>>>(out); }},
+                          {"beyond_shared", [&] { beyond_shared<<<1, n>>>(out); }},
+                          {"assertion", [&] { assertion<<<1, 32>>>(fixed ? 32 : 31); }},
+                          {"leaked", leaked},
+                          {"copy_too_much", copy_too_much},
+                          {"copy_unwritten", copy_unwritten}});
   for (float* data : {in, out, empty}) cudaFree(data);
   return status;
 }

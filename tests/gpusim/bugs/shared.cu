@@ -1,5 +1,5 @@
 // Bugs of shared memory: values nobody wrote, and races between the warps of a block.
-#include "bugs.h"
+#include "tests/gpusim/bugs/bugs.h"
 
 constexpr int threads = 128;
 

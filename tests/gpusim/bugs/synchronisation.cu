@@ -1,7 +1,7 @@
 // Bugs of order: barriers and shuffles that not all threads reach, and asynchronous copies nobody waits for.
 #include <cuda_pipeline.h>
 
-#include "bugs.h"
+#include "tests/gpusim/bugs/bugs.h"
 
 constexpr int threads = 64;
 
@@ -38,7 +38,8 @@ __global__ void left_early(const float* in, float* out, int n) {
   const int i = threadIdx.x;
   if (!fixed && i >= n) return;
   float value = i < n ? in[i] : 0;
-  for (int offset = 16; offset > 0; offset /= 2) value += __shfl_down_sync(0xffffffff, value, offset);  // EXPECT left_early: divergent shuffle
+  for (int offset = 16; offset > 0; offset /= 2)
+    value += __shfl_down_sync(0xffffffff, value, offset);  // EXPECT left_early: divergent shuffle
   if (i % 32 == 0) out[i / 32] = value;
 }
 

@@ -2,7 +2,7 @@
 // shared memory. Each element is replaced by the mean of itself and the row below it.
 #include <cuda_pipeline.h>
 
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 constexpr int columns = 128, stages = 4;
 
@@ -10,7 +10,8 @@ __global__ void smooth(const float* in, float* out, int rows) {
   __shared__ __align__(16) float tile[stages][columns];
   const int first = blockIdx.x * 16, last = min(first + 16, rows), lane = threadIdx.x;  // 32 threads, 4 columns each
   const auto fetch = [&](int row) {
-    if (row <= min(last, rows - 1)) __pipeline_memcpy_async(&tile[row % stages][4 * lane], &in[row * columns + 4 * lane], 16);
+    if (row <= min(last, rows - 1))
+      __pipeline_memcpy_async(&tile[row % stages][4 * lane], &in[row * columns + 4 * lane], 16);
     __pipeline_commit();  // an empty batch where there is no row, so that counting stays simple
   };
   for (int stage = 0; stage < stages - 1; ++stage) fetch(first + stage);

@@ -3,28 +3,40 @@
 #include <cassert>
 #include <cstring>
 
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
-__global__ void store(int* p) { p[threadIdx.x] = 1; }
-__global__ void store_wide(float4* p) { *p = float4{1, 2, 3, 4}; }
-__global__ void __launch_bounds__(64) bounded(int* p) { p[threadIdx.x] = 1; }
+__global__ void store(int* p) {
+  p[threadIdx.x] = 1;
+}
+__global__ void store_wide(float4* p) {
+  *p = float4{1, 2, 3, 4};
+}
+__global__ void __launch_bounds__(64) bounded(int* p) {
+  p[threadIdx.x] = 1;
+}
 __global__ void dynamic(int* p) {
   extern __shared__ int shared[];
   shared[threadIdx.x] = 1;
   p[threadIdx.x] = shared[threadIdx.x];
 }
-__global__ void give_up() { __trap(); }
-__global__ void insist(int value) { assert(value == 3); }
+__global__ void give_up() {
+  __trap();
+}
+__global__ void insist(int value) {
+  assert(value == 3);
+}
 static __device__ int variable;
 static int not_a_variable;
 
-static void expect(cudaError_t error, cudaError_t wanted, const char* what, std::source_location where = std::source_location::current()) {
+static void expect(cudaError_t error, cudaError_t wanted, const char* what,
+                   std::source_location where = std::source_location::current()) {
   if (error != wanted) std::printf("%s: %s, not %s\n", what, cudaGetErrorName(error), cudaGetErrorName(wanted));
   verify(error == wanted, what, where);
 }
 
 // A launch that is refused: the code is there at once, cudaGetLastError clears it, and the next launch works.
-static void expect_refused(cudaError_t wanted, const char* what, std::source_location where = std::source_location::current()) {
+static void expect_refused(cudaError_t wanted, const char* what,
+                           std::source_location where = std::source_location::current()) {
   expect(cudaPeekAtLastError(), wanted, what, where);
   expect(cudaGetLastError(), wanted, what, where);
   expect(cudaGetLastError(), cudaSuccess, "cudaGetLastError clears", where);
@@ -32,7 +44,8 @@ static void expect_refused(cudaError_t wanted, const char* what, std::source_loc
 }
 
 // A kernel that fails: seen when the host waits, and by every call from then on.
-static void expect_sticky(cudaError_t wanted, const char* what, std::source_location where = std::source_location::current()) {
+static void expect_sticky(cudaError_t wanted, const char* what,
+                          std::source_location where = std::source_location::current()) {
   expect(cudaGetLastError(), cudaSuccess, "the launch itself succeeds", where);
   expect(cudaDeviceSynchronize(), wanted, what, where);
   void* p;
@@ -58,7 +71,8 @@ static void launches(int* p) {
   expect_refused(cudaErrorInvalidValue, "more shared memory than 48 KiB without asking");
   int most = 0;
   check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
-  expect(cudaFuncSetAttribute(dynamic, cudaFuncAttributeMaxDynamicSharedMemorySize, most + 1), cudaErrorInvalidValue, "asking for too much");
+  expect(cudaFuncSetAttribute(dynamic, cudaFuncAttributeMaxDynamicSharedMemorySize, most + 1), cudaErrorInvalidValue,
+         "asking for too much");
   cudaGetLastError();
   check(cudaFuncSetAttribute(dynamic, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
   dynamic<<<1, 32, most>>>(p);
@@ -66,8 +80,8 @@ static void launches(int* p) {
   cudaFuncAttributes attributes;
   check(cudaFuncGetAttributes(&attributes, bounded));
   verify(attributes.maxThreadsPerBlock == 64, "__launch_bounds__ shows in the attributes");
-  expect(cudaLaunchKernel(reinterpret_cast<void*>(&launches), dim3(1), dim3(1), nullptr, 0, nullptr), cudaErrorInvalidDeviceFunction,
-         "a function of the host");
+  expect(cudaLaunchKernel(reinterpret_cast<void*>(&launches), dim3(1), dim3(1), nullptr, 0, nullptr),
+         cudaErrorInvalidDeviceFunction, "a function of the host");
   cudaGetLastError();
 }
 
@@ -82,8 +96,10 @@ static void memory() {
   char host[128] = {};
   expect(cudaMemcpy(p, host, 128, cudaMemcpyHostToDevice), cudaErrorInvalidValue, "a copy past the end");
   expect(cudaMemcpy(host, host + 64, 64, cudaMemcpyHostToDevice), cudaErrorInvalidValue, "a copy to no device memory");
-  expect(cudaMemcpy(p, host, 64, static_cast<cudaMemcpyKind>(9)), cudaErrorInvalidMemcpyDirection, "an unknown direction");
-  expect(cudaMemcpy2D(p, 4, host, 16, 8, 2, cudaMemcpyHostToDevice), cudaErrorInvalidPitchValue, "rows longer than the pitch");
+  expect(cudaMemcpy(p, host, 64, static_cast<cudaMemcpyKind>(9)), cudaErrorInvalidMemcpyDirection,
+         "an unknown direction");
+  expect(cudaMemcpy2D(p, 4, host, 16, 8, 2, cudaMemcpyHostToDevice), cudaErrorInvalidPitchValue,
+         "rows longer than the pitch");
   expect(cudaFree(static_cast<char*>(p) + 16), cudaErrorInvalidValue, "freeing the middle");
   check(cudaFree(p));
   expect(cudaFree(p), cudaErrorInvalidValue, "freeing twice");

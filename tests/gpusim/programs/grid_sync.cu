@@ -2,7 +2,7 @@
 // kernels print.
 #include <cooperative_groups.h>
 
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 namespace cg = cooperative_groups;
 
@@ -20,7 +20,10 @@ __global__ void relax(float* now, float* next, int n, int steps) {
   }
 }
 
-__global__ void greet() { printf("block %d of %d, thread %d: %s %.3f %c\n", blockIdx.x, gridDim.x, threadIdx.x, "hello", 0.5 * threadIdx.x, 'x'); }
+__global__ void greet() {
+  printf("block %d of %d, thread %d: %s %.3f %c\n", blockIdx.x, gridDim.x, threadIdx.x, "hello", 0.5 * threadIdx.x,
+         'x');
+}
 
 int main() {
   int n = 66, steps = 400;

@@ -1,10 +1,11 @@
 // A histogram of bytes: atomics on global memory, and privatised ones in shared memory that are added up at the end.
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 constexpr int bins = 256;
 
 __global__ void histogram_global(const unsigned char* data, unsigned* counts, int n) {
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) atomicAdd(&counts[data[i]], 1u);
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+    atomicAdd(&counts[data[i]], 1u);
 }
 
 __global__ void histogram_shared(const unsigned char* data, unsigned* counts, int n) {

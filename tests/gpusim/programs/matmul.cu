@@ -1,5 +1,5 @@
 // Matrix products: naive, and with square tiles in shared memory. Sizes are no multiples of the tile.
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 __global__ void matmul_naive(const float* a, const float* b, float* c, int m, int n, int k) {
   const int row = blockIdx.y * blockDim.y + threadIdx.y, column = blockIdx.x * blockDim.x + threadIdx.x;
@@ -37,7 +37,8 @@ int main() {
   const Buffer<float> device_a(a), device_b(b);
   const auto run = [&](auto kernel, int tile) {
     const Buffer<float> c(m * n);
-    kernel<<<dim3(blocks_for(n, tile), blocks_for(m, tile)), dim3(tile, tile)>>>(device_a.get(), device_b.get(), c.get(), m, n, k);
+    kernel<<<dim3(blocks_for(n, tile), blocks_for(m, tile)), dim3(tile, tile)>>>(device_a.get(), device_b.get(),
+                                                                                 c.get(), m, n, k);
     check(cudaGetLastError());
     verify_close(c.download(), expected, 1e-5, "a b");
   };

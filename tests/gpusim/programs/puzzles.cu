@@ -3,11 +3,15 @@
 // Small sizes, one idea each.
 #include <functional>
 
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
-__global__ void map(float* out, const float* a) { out[threadIdx.x] = a[threadIdx.x] + 10; }
+__global__ void map(float* out, const float* a) {
+  out[threadIdx.x] = a[threadIdx.x] + 10;
+}
 
-__global__ void zip(float* out, const float* a, const float* b) { out[threadIdx.x] = a[threadIdx.x] + b[threadIdx.x]; }
+__global__ void zip(float* out, const float* a, const float* b) {
+  out[threadIdx.x] = a[threadIdx.x] + b[threadIdx.x];
+}
 
 __global__ void guarded(float* out, const float* a, int size) {
   if (threadIdx.x < size) out[threadIdx.x] = a[threadIdx.x] + 10;
@@ -101,7 +105,8 @@ __global__ void matmul(float* out, const float* a, const float* b, int size) {
 }
 
 // Runs a puzzle and compares what it wrote with a function of the index.
-static void solve(const char* name, int outputs, const std::function<void(float*)>& launch, const std::function<double(int)>& wanted) {
+static void solve(const char* name, int outputs, const std::function<void(float*)>& launch,
+                  const std::function<double(int)>& wanted) {
   const Buffer<float> out(outputs);
   launch(out.get());
   check(cudaGetLastError());
@@ -113,39 +118,58 @@ static void solve(const char* name, int outputs, const std::function<void(float*
 int main() {
   const auto a = random_floats(256, 1), b = random_floats(256, 2);
   const Buffer<float> da(a), db(b);
-  const auto in = [](const std::vector<float>& values, int i, int size) { return i >= 0 && i < size ? double(values[i]) : 0.0; };
-  solve("map", 4, [&](float* out) { map<<<1, 4>>>(out, da.get()); }, [&](int i) { return a[i] + 10.0f; });
-  solve("zip", 4, [&](float* out) { zip<<<1, 4>>>(out, da.get(), db.get()); }, [&](int i) { return a[i] + b[i]; });
-  solve("guard", 5, [&](float* out) { guarded<<<1, 8>>>(out, da.get(), 5); }, [&](int i) { return a[i] + 10.0f; });
-  solve("map 2d", 9, [&](float* out) { map_2d<<<1, dim3(4, 4)>>>(out, da.get(), 3); }, [&](int i) { return a[i] + 10.0f; });
-  solve("broadcast", 25, [&](float* out) { broadcast<<<dim3(2, 2), dim3(3, 3)>>>(out, da.get(), db.get(), 5); },
-        [&](int i) { return a[i / 5] + b[i % 5]; });
-  solve("pooling", 15, [&](float* out) { pooling<<<2, 8, 10 * sizeof(float)>>>(out, da.get(), 15); },
-        [&](int i) { return in(a, i, 15) + in(a, i - 1, 15) + in(a, i - 2, 15); });
-  solve("dot", 1, [&](float* out) { dot<<<1, 8>>>(out, da.get(), db.get(), 7); }, [&](int) {
-    double sum = 0;
-    for (int i = 0; i < 7; ++i) sum += double(a[i]) * b[i];
-    return sum;
-  });
-  solve("convolution", 15, [&](float* out) { convolve<<<2, block>>>(out, da.get(), db.get(), 15, 4); }, [&](int i) {
-    double sum = 0;
-    for (int j = 0; j < 4; ++j) sum += in(a, i + j, 15) * b[j];
-    return sum;
-  });
-  solve("prefix sum", 2, [&](float* out) { block_sums<<<2, block>>>(out, da.get(), 15); }, [&](int i) {
-    double sum = 0;
-    for (int j = 0; j < block; ++j) sum += in(a, i * block + j, 15);
-    return sum;
-  });
-  solve("axis sum", 4, [&](float* out) { axis_sum<<<dim3(1, 4), block>>>(out, da.get(), 6); }, [&](int i) {
-    double sum = 0;
-    for (int j = 0; j < 6; ++j) sum += a[i * 6 + j];
-    return sum;
-  });
-  solve("matmul", 64, [&](float* out) { matmul<<<dim3(3, 3), dim3(side, side)>>>(out, da.get(), db.get(), 8); }, [&](int i) {
-    double sum = 0;
-    for (int k = 0; k < 8; ++k) sum += double(a[i / 8 * 8 + k]) * b[k * 8 + i % 8];
-    return sum;
-  });
+  const auto in = [](const std::vector<float>& values, int i, int size) {
+    return i >= 0 && i < size ? double(values[i]) : 0.0;
+  };
+  solve(
+      "map", 4, [&](float* out) { map<<<1, 4>>>(out, da.get()); }, [&](int i) { return a[i] + 10.0f; });
+  solve(
+      "zip", 4, [&](float* out) { zip<<<1, 4>>>(out, da.get(), db.get()); }, [&](int i) { return a[i] + b[i]; });
+  solve(
+      "guard", 5, [&](float* out) { guarded<<<1, 8>>>(out, da.get(), 5); }, [&](int i) { return a[i] + 10.0f; });
+  solve(
+      "map 2d", 9, [&](float* out) { map_2d<<<1, dim3(4, 4)>>>(out, da.get(), 3); },
+      [&](int i) { return a[i] + 10.0f; });
+  solve(
+      "broadcast", 25, [&](float* out) { broadcast<<<dim3(2, 2), dim3(3, 3)>>>(out, da.get(), db.get(), 5); },
+      [&](int i) { return a[i / 5] + b[i % 5]; });
+  solve(
+      "pooling", 15, [&](float* out) { pooling<<<2, 8, 10 * sizeof(float)>>>(out, da.get(), 15); },
+      [&](int i) { return in(a, i, 15) + in(a, i - 1, 15) + in(a, i - 2, 15); });
+  solve(
+      "dot", 1, [&](float* out) { dot<<<1, 8>>>(out, da.get(), db.get(), 7); },
+      [&](int) {
+        double sum = 0;
+        for (int i = 0; i < 7; ++i) sum += double(a[i]) * b[i];
+        return sum;
+      });
+  solve(
+      "convolution", 15, [&](float* out) { convolve<<<2, block>>>(out, da.get(), db.get(), 15, 4); },
+      [&](int i) {
+        double sum = 0;
+        for (int j = 0; j < 4; ++j) sum += in(a, i + j, 15) * b[j];
+        return sum;
+      });
+  solve(
+      "prefix sum", 2, [&](float* out) { block_sums<<<2, block>>>(out, da.get(), 15); },
+      [&](int i) {
+        double sum = 0;
+        for (int j = 0; j < block; ++j) sum += in(a, i * block + j, 15);
+        return sum;
+      });
+  solve(
+      "axis sum", 4, [&](float* out) { axis_sum<<<dim3(1, 4), block>>>(out, da.get(), 6); },
+      [&](int i) {
+        double sum = 0;
+        for (int j = 0; j < 6; ++j) sum += a[i * 6 + j];
+        return sum;
+      });
+  solve(
+      "matmul", 64, [&](float* out) { matmul<<<dim3(3, 3), dim3(side, side)>>>(out, da.get(), db.get(), 8); },
+      [&](int i) {
+        double sum = 0;
+        for (int k = 0; k < 8; ++k) sum += double(a[i / 8 * 8 + k]) * b[k * 8 + i % 8];
+        return sum;
+      });
   std::puts("puzzles: passed");
 }

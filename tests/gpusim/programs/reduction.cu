@@ -3,7 +3,7 @@
 #include <cooperative_groups.h>
 #include <cooperative_groups/reduce.h>
 
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 namespace cg = cooperative_groups;
 

@@ -2,7 +2,7 @@
 // Black and Scholes, a bitonic sort, a sparse matrix times a vector, and sums in double precision by compare-and-swap.
 #include <algorithm>
 
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 __global__ void attract(const float4* bodies, float3* forces, int n) {
   extern __shared__ float4 tile[];
@@ -40,7 +40,9 @@ __global__ void mandelbrot(int* iterations, int size, int limit) {
   iterations[row * size + column] = count;
 }
 
-__host__ __device__ float normal(float x) { return 0.5f * erfcf(-x * 0.70710678f); }
+__host__ __device__ float normal(float x) {
+  return 0.5f * erfcf(-x * 0.70710678f);
+}
 
 __host__ __device__ float call_price(float stock, float strike, float years) {
   const float rate = 0.02f, volatility = 0.3f, root = sqrtf(years);
@@ -76,7 +78,8 @@ __global__ void bitonic_sort(unsigned* keys) {
 }
 
 // Compressed sparse rows, one warp per row.
-__global__ void sparse_product(const int* starts, const int* columns, const float* values, const float* x, float* y, int rows) {
+__global__ void sparse_product(const int* starts, const int* columns, const float* values, const float* x, float* y,
+                               int rows) {
   const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
   if (row >= rows) return;
   float sum = 0;
@@ -116,7 +119,8 @@ static void test_bodies() {
   for (int i = 0; i < n; ++i) {
     double sum[3] = {};
     for (int j = 0; j < n; ++j) {
-      const double d[3] = {double(bodies[j].x) - bodies[i].x, double(bodies[j].y) - bodies[i].y, double(bodies[j].z) - bodies[i].z};
+      const double d[3] = {double(bodies[j].x) - bodies[i].x, double(bodies[j].y) - bodies[i].y,
+                           double(bodies[j].z) - bodies[i].z};
       const double strength = bodies[j].w / std::pow(d[0] * d[0] + d[1] * d[1] + d[2] * d[2] + 0.01, 1.5);
       for (int axis = 0; axis < 3; ++axis) sum[axis] += strength * d[axis];
     }
@@ -139,7 +143,8 @@ static void test_mandelbrot() {
 static void test_options() {
   const auto stock = random_floats(300, 3, 10, 30);
   std::vector<float> expected(stock.size());
-  for (std::size_t i = 0; i < stock.size(); ++i) expected[i] = call_price(stock[i], 20, 0.25f + 0.01f * static_cast<float>(i));
+  for (std::size_t i = 0; i < stock.size(); ++i)
+    expected[i] = call_price(stock[i], 20, 0.25f + 0.01f * static_cast<float>(i));
   const Buffer<float> device(stock), price(stock.size());
   black_scholes<<<blocks_for(stock.size(), 96), 96>>>(device.get(), price.get(), static_cast<int>(stock.size()));
   verify_close(price.download(), expected, 2e-5, "option prices");
@@ -173,8 +178,8 @@ static void test_sparse() {
   }
   const Buffer<int> device_starts(starts), device_columns(columns);
   const Buffer<float> device_values(values), device_x(x), y(rows);
-  sparse_product<<<blocks_for(rows * 32, 128), 128>>>(device_starts.get(), device_columns.get(), device_values.get(), device_x.get(), y.get(),
-                                                      rows);
+  sparse_product<<<blocks_for(rows * 32, 128), 128>>>(device_starts.get(), device_columns.get(), device_values.get(),
+                                                      device_x.get(), y.get(), rows);
   verify_close(y.download(), expected, 1e-5, "sparse product");
 }
 

@@ -1,6 +1,6 @@
 // Prefix sums. Within a block: Hillis and Steele's (two buffers), and Blelloch's work-efficient tree. Over any length: the
 // sums of the blocks are scanned and added.
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 constexpr int threads = 128;
 

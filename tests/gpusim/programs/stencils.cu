@@ -1,6 +1,6 @@
 // Convolution with the filter in constant memory and a tile with its halo in shared memory; a five-point stencil in
 // steps; a filter whose size is known only at run time, with local arrays.
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 constexpr int radius = 2, width = 2 * radius + 1, tile = 16, padded = tile + 2 * radius;
 __constant__ float filter[width][width];
@@ -10,7 +10,8 @@ __global__ void convolve(const float* in, float* out, int columns, int rows) {
   const int column = blockIdx.x * tile + threadIdx.x, row = blockIdx.y * tile + threadIdx.y;
   for (int y = threadIdx.y; y < padded; y += tile) {
     for (int x = threadIdx.x; x < padded; x += tile) {
-      const int from_column = static_cast<int>(blockIdx.x) * tile + x - radius, from_row = static_cast<int>(blockIdx.y) * tile + y - radius;
+      const int from_column = static_cast<int>(blockIdx.x) * tile + x - radius,
+                from_row = static_cast<int>(blockIdx.y) * tile + y - radius;
       const bool inside = from_column >= 0 && from_column < columns && from_row >= 0 && from_row < rows;
       window[y][x] = inside ? in[from_row * columns + from_column] : 0;
     }
@@ -77,7 +78,9 @@ int main() {
     for (int i = 0; i < n; ++i) {
       const int x = i % columns, y = i / columns;
       const bool edge = x == 0 || y == 0 || x == columns - 1 || y == rows - 1;
-      later[i] = edge ? heat[i] : heat[i] + 0.2 * (heat[i - 1] + heat[i + 1] + heat[i - columns] + heat[i + columns] - 4 * heat[i]);
+      later[i] =
+          edge ? heat[i]
+               : heat[i] + 0.2 * (heat[i - 1] + heat[i + 1] + heat[i - columns] + heat[i + columns] - 4 * heat[i]);
     }
     std::swap(heat, later);
   }

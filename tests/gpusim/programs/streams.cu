@@ -1,6 +1,6 @@
 // Copies and kernels in two streams, with pinned memory, events between the streams, a callback, managed memory, symbols
 // and two-dimensional copies: the host's side of CUDA.
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 __constant__ float coefficients[4];
 __device__ float total;
@@ -17,11 +17,14 @@ __global__ void add_up(const float* y, int n) {
   for (int i = threadIdx.x; i < n; i += blockDim.x) atomicAdd(&total, y[i]);
 }
 
-__global__ void count(int* counter) { atomicAdd(counter, managed_count); }
+__global__ void count(int* counter) {
+  atomicAdd(counter, managed_count);
+}
 
 __global__ void scale_pitched(float* data, std::size_t pitch, int width, int height) {
   const int column = threadIdx.x, row = threadIdx.y;
-  if (column < width && row < height) reinterpret_cast<float*>(reinterpret_cast<char*>(data) + row * pitch)[column] *= 2;
+  if (column < width && row < height)
+    reinterpret_cast<float*>(reinterpret_cast<char*>(data) + row * pitch)[column] *= 2;
 }
 
 int main() {
@@ -44,15 +47,18 @@ int main() {
     check(cudaStreamCreateWithFlags(&streams[i], cudaStreamNonBlocking));
     check(cudaEventCreate(&done[i]));
     const int offset = i * chunk;
-    check(cudaMemcpyAsync(device_x.get() + offset, x + offset, chunk * sizeof(float), cudaMemcpyHostToDevice, streams[i]));
+    check(cudaMemcpyAsync(device_x.get() + offset, x + offset, chunk * sizeof(float), cudaMemcpyHostToDevice,
+                          streams[i]));
     polynomial<<<blocks_for(chunk, 128), 128, 0, streams[i]>>>(device_x.get() + offset, device_y.get() + offset, chunk);
-    check(cudaMemcpyAsync(y + offset, device_y.get() + offset, chunk * sizeof(float), cudaMemcpyDeviceToHost, streams[i]));
+    check(cudaMemcpyAsync(y + offset, device_y.get() + offset, chunk * sizeof(float), cudaMemcpyDeviceToHost,
+                          streams[i]));
     check(cudaEventRecord(done[i], streams[i]));
   }
   check(cudaStreamWaitEvent(streams[0], done[1]));
   add_up<<<1, 64, 0, streams[0]>>>(device_y.get(), n);
   bool called = false;
-  check(cudaLaunchHostFunc(streams[0], [](void* flag) { *static_cast<bool*>(flag) = true; }, &called));
+  check(cudaLaunchHostFunc(
+      streams[0], [](void* flag) { *static_cast<bool*>(flag) = true; }, &called));
   check(cudaStreamSynchronize(streams[0]));
   check(cudaStreamSynchronize(streams[1]));
   verify(called, "the host function ran");
@@ -88,7 +94,8 @@ int main() {
   check(cudaMemcpy2D(pitched, pitch, x, width * sizeof(float), width * sizeof(float), height, cudaMemcpyHostToDevice));
   scale_pitched<<<1, dim3(16, 8)>>>(pitched, pitch, width, height);
   std::vector<float> doubled(width * height), twice(width * height);
-  check(cudaMemcpy2D(doubled.data(), width * sizeof(float), pitched, pitch, width * sizeof(float), height, cudaMemcpyDeviceToHost));
+  check(cudaMemcpy2D(doubled.data(), width * sizeof(float), pitched, pitch, width * sizeof(float), height,
+                     cudaMemcpyDeviceToHost));
   for (int i = 0; i < width * height; ++i) twice[i] = 2 * x[i];
   verify_close(doubled, twice, 0, "two-dimensional copies");
   check(cudaFree(pitched));

@@ -1,6 +1,6 @@
 // Transposition, three ways: without shared memory (writes of a warp are scattered), through a tile (both sides
 // coalesced, but the tile's columns all lie in one bank), and through a tile one column wider.
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 constexpr int tile_size = 32, block_rows = 8;
 

@@ -1,6 +1,6 @@
 // The first CUDA program of every course: one thread per element, with a guard for the last block; and the same as a
 // grid-stride loop, which runs with any grid.
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 __global__ void vector_add(const float* a, const float* b, float* c, int n) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;

@@ -69,4 +69,6 @@ inline std::vector<float> random_floats(std::size_t n, unsigned seed = 1, float 
   return values;
 }
 
-inline unsigned blocks_for(std::size_t n, unsigned threads) { return static_cast<unsigned>((n + threads - 1) / threads); }
+inline unsigned blocks_for(std::size_t n, unsigned threads) {
+  return static_cast<unsigned>((n + threads - 1) / threads);
+}

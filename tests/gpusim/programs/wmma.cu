@@ -3,7 +3,7 @@
 #include <cuda_fp16.h>
 #include <mma.h>
 
-#include "verify.h"
+#include "tests/gpusim/programs/verify.h"
 
 using namespace nvcuda;
 constexpr int tile = 16;

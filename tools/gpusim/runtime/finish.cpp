@@ -13,6 +13,7 @@ constexpr int check_failed = 86;
 
 __attribute__((destructor)) void finish() {
   gpusim::flush_output();
+  if (gpusim::settings().time) gpusim::print_speed();
   const gpusim::Mode mode = gpusim::settings().mode;
   if (mode == gpusim::Mode::profile) gpusim::finish_profile();
   if (mode != gpusim::Mode::check || gpusim::finish_check() == 0) return;

@@ -32,8 +32,11 @@ std::vector<HostPlace> lines_of(const std::string& object, std::uintptr_t offset
   return result;
 }
 
+// The C library's own sources have names, too, but are not there.
 bool is_own(const HostPlace& place) {
-  return place.line > 0 && place.file.find("/cuda_runtime") == std::string::npos;
+  std::error_code error;
+  return place.line > 0 && place.file.find("/cuda_runtime") == std::string::npos &&
+         std::filesystem::exists(place.file, error);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "tools/gpusim/runtime/check_report.h"
 #include "tools/gpusim/runtime/occupancy.h"
@@ -93,7 +94,10 @@ void run(Kernel& kernel, const dim3& grid, const dim3& block, void** arguments, 
                               .cooperative = cooperative,
                               .print = buffer_output};
   const std::lock_guard lock(simulator().launching);
+  const auto start = std::chrono::steady_clock::now();
   const LaunchResult result = launch(function, shape, options);
+  count_launch(result.lane_instructions,
+               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (settings().mode == Mode::check) report_launch(kernel, result);
   if (settings().mode == Mode::profile) profile_launch(kernel, shape, result.profile);
   if (result.fault != Fault::none) {

@@ -42,6 +42,7 @@ Settings read_environment() {
   if (const auto at = result.json.find("%p"); at != std::string::npos) {
     result.json.replace(at, 2, std::to_string(getpid()));
   }
+  result.time = variable("GPUSIM_TIME") == "1";
   result.report_leaks = variable("GPUSIM_LEAKS") != "0";
   return result;
 }

@@ -10,6 +10,12 @@ struct Output {
   std::string text;
 };
 
+struct Speed {
+  std::mutex mutex;
+  std::uint64_t launches = 0, lane_instructions = 0;
+  double seconds = 0;
+} speed;
+
 Output& output() {
   static Output& result = *new Output;
   return result;
@@ -20,6 +26,21 @@ Output& output() {
 Simulator& simulator() {
   static Simulator& result = *new Simulator;
   return result;
+}
+
+void count_launch(std::uint64_t lane_instructions, double seconds) {
+  const std::lock_guard lock(speed.mutex);
+  speed.launches += 1;
+  speed.lane_instructions += lane_instructions;
+  speed.seconds += seconds;
+}
+
+void print_speed() {
+  if (speed.launches == 0) return;
+  const double millions = static_cast<double>(speed.lane_instructions) / 1e6;
+  std::fprintf(stderr, "gpusim: %llu launches, %.1f million lane instructions in %.3f s: %.2f G/s\n",
+               static_cast<unsigned long long>(speed.launches), millions, speed.seconds,
+               millions / 1e3 / speed.seconds);
 }
 
 void buffer_output(std::string_view text) {

@@ -1,6 +1,7 @@
 // The state of the simulated device: one per process.
 #pragma once
 
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -22,6 +23,10 @@ struct Simulator {
 
 // Never destroyed: programs free device memory in destructors of their own.
 Simulator& simulator();
+
+// How much was simulated and how fast, for GPUSIM_TIME.
+void count_launch(std::uint64_t lane_instructions, double seconds);
+void print_speed();
 
 // What kernels print appears, as on a device, when the host waits for them.
 void buffer_output(std::string_view text);
