@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "kernels/attention/attention.h"
-#include "kernels/cpu/dtypes.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/dtypes.h"
 #include "kernels/random/philox.h"
 
 namespace heed::kernels {
