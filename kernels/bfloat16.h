@@ -12,13 +12,13 @@ struct BFloat16 {
   BFloat16() = default;
 
   // Rounds to nearest, ties to even; a NaN stays a NaN.
-  explicit BFloat16(float value) {
+  constexpr explicit BFloat16(float value) {
     const auto word = std::bit_cast<std::uint32_t>(value);
     const bool is_nan = (word & 0x7fffffffu) > 0x7f800000u;
     bits = static_cast<std::uint16_t>(is_nan ? (word >> 16) | 0x40u : (word + 0x7fffu + ((word >> 16) & 1u)) >> 16);
   }
 
-  explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  constexpr explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
 }  // namespace heed

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "kernels/cpu/convert.h"
+#include "kernels/convert.h"
 #include "kernels/cpu/loops.h"
 
 namespace heed::kernels {

@@ -5,7 +5,7 @@
 #include <array>
 #include <cstdint>
 
-#include "kernels/cpu/loop_nest.h"
+#include "kernels/loop_nest.h"
 #include "kernels/view.h"
 
 namespace heed::kernels {

@@ -17,8 +17,8 @@
 #include <tuple>
 #include <utility>
 
-#include "kernels/cpu/dtypes.h"
-#include "kernels/cpu/loop_nest.h"
+#include "kernels/dtypes.h"
+#include "kernels/loop_nest.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/view.h"
 

@@ -1,7 +1,7 @@
 // The definition, row by row, for every dtype and any strides.
 #include <cmath>
 
-#include "kernels/cpu/dtypes.h"
+#include "kernels/dtypes.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cross_entropy/reference.h"
 #include "kernels/reduce/accumulators.h"

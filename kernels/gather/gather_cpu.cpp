@@ -7,7 +7,7 @@
 #include <limits>
 #include <utility>
 
-#include "kernels/cpu/dtypes.h"
+#include "kernels/dtypes.h"
 #include "kernels/cpu/index_space.h"
 #include "kernels/cpu/parallel.h"
 

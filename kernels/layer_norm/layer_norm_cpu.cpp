@@ -2,7 +2,7 @@
 // mean to be 0: `centred` tells them apart.
 #include <cmath>
 
-#include "kernels/cpu/dtypes.h"
+#include "kernels/dtypes.h"
 #include "kernels/layer_norm/reference.h"
 
 namespace heed::kernels {

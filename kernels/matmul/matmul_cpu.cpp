@@ -1,5 +1,5 @@
 // The matrix product in plain C++: the definition, and what exchanging two loops is worth.
-#include "kernels/cpu/dtypes.h"
+#include "kernels/dtypes.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/reference.h"

@@ -1,6 +1,9 @@
 // Philox4x32-10: a random function rather than a generator. It maps a 128-bit counter and a 64-bit key to four random
 // words, so the n-th number of a stream is computed without the ones before it: in parallel, in any order, twice if
 // need be. Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+//
+// CUDA kernels call these very functions: nvcc lets device code use constexpr functions (--expt-relaxed-constexpr), but
+// not the elements of constant arrays, hence the copies in the round.
 #pragma once
 
 #include <array>
@@ -16,12 +19,14 @@ using PhiloxBlock = std::array<std::uint32_t, 4>;
 
 // The definition: the published function for any counter and key.
 constexpr PhiloxBlock philox(PhiloxBlock counter, std::array<std::uint32_t, 2> key) {
+  constexpr std::uint64_t multiplier0 = philox_multiplier[0], multiplier1 = philox_multiplier[1];
+  constexpr std::uint32_t weyl0 = philox_weyl[0], weyl1 = philox_weyl[1];
   for (int round = 0; round < philox_rounds; ++round) {
-    const std::uint64_t product0 = std::uint64_t{philox_multiplier[0]} * counter[0];
-    const std::uint64_t product1 = std::uint64_t{philox_multiplier[1]} * counter[2];
+    const std::uint64_t product0 = multiplier0 * counter[0];
+    const std::uint64_t product1 = multiplier1 * counter[2];
     counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(product1),
                static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(product0)};
-    key = {key[0] + philox_weyl[0], key[1] + philox_weyl[1]};
+    key = {key[0] + weyl0, key[1] + weyl1};
   }
   return counter;
 }

@@ -7,7 +7,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "kernels/cpu/dtypes.h"
+#include "kernels/dtypes.h"
 
 namespace heed::kernels {
 

@@ -1,5 +1,5 @@
 // The reductions as plainly as they can be said: every element of y walks over its elements of x.
-#include "kernels/cpu/dtypes.h"
+#include "kernels/dtypes.h"
 #include "kernels/cpu/index_space.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/reduce/accumulators.h"

@@ -1,4 +1,4 @@
-// Conversion between compute types (kernels/cpu/dtypes.h), with every case defined: see the contract of copy.
+// Conversion between compute types (kernels/dtypes.h), with every case defined: see the contract of copy.
 #pragma once
 
 #include <limits>
@@ -7,7 +7,7 @@
 namespace heed::kernels {
 
 template <class To, class From>
-To convert(From value) {
+constexpr To convert(From value) {
   if constexpr (std::is_same_v<To, bool>) {
     return value != From(0);
   } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {

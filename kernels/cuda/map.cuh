@@ -1,0 +1,176 @@
+// The launch under every elementwise kernel: one result per element, views of any strides.
+//
+//   struct Add {
+//     template <class T> __device__ T operator()(T a, T b) const { return a + b; }
+//   };
+//   cuda::map<float, float, float>("add", y, {a, b}, Add{}, stream);
+//
+// The function gets its operands in their compute type (bf16 as f32) and never sees a stride. Two kernels serve all
+// layouts: where every operand is one stretch of memory in a common order of axes, or a single value, threads move
+// vectors of up to 16 bytes; otherwise a thread finds its element by division (index.cuh).
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "kernels/cuda/index.cuh"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/vector.cuh"
+#include "kernels/loop_nest.h"
+
+namespace heed::kernels::cuda {
+
+inline constexpr int map_threads = 256;
+
+// An input of the dense kernel.
+template <class T>
+struct Operand {
+  const T* data;
+  bool is_single;  // one value for all elements
+};
+
+template <int width, class T>
+__device__ Vector<T, width> load_operand(const Operand<T>& operand, std::int64_t first) {
+  if (!operand.is_single) return load_vector<width>(operand.data + first);
+  Vector<T, width> vector;
+  const T value = *operand.data;
+#pragma unroll
+  for (int i = 0; i < width; ++i) vector[i] = value;
+  return vector;
+}
+
+template <class Y, class Function, class... X>
+__device__ Y result_of(const Function& function, X... x) {
+  return static_cast<Y>(static_cast<Compute<Y>>(function(widened(x)...)));
+}
+
+template <int width, class Y, class Function, class... X>
+__device__ Vector<Y, width> results_of(const Function& function, const Vector<X, width>&... x) {
+  Vector<Y, width> y;
+#pragma unroll
+  for (int i = 0; i < width; ++i) y[i] = result_of<Y>(function, x[i]...);
+  return y;
+}
+
+template <int width, class Function, class Y, class... X>
+__global__ void map_dense(Function function, std::int64_t n, Y* y, Operand<X>... x) {
+  const std::int64_t first = (std::int64_t{blockIdx.x} * map_threads + threadIdx.x) * width;
+  if (first + width <= n) {
+    store_vector<width>(y + first, results_of<width, Y>(function, load_operand<width>(x, first)...));
+  } else {
+    for (std::int64_t i = first; i < n; ++i) y[i] = result_of<Y>(function, x.data[x.is_single ? 0 : i]...);
+  }
+}
+
+// Input number v is view v + 1.
+template <std::size_t... v, class Y, class Function, class Offsets, class... X>
+__device__ void map_one(std::index_sequence<v...>, const Function& function, const Offsets& offsets, Y* y,
+                        const X*... x) {
+  y[offsets.of[0]] = result_of<Y>(function, x[offsets.of[v + 1]]...);
+}
+
+template <class Function, class Y, class... X>
+__global__ void map_strided(Function function, std::uint32_t n, Indexer<sizeof...(X) + 1> at, Y* y, const X*... x) {
+  const std::uint32_t i = blockIdx.x * map_threads + threadIdx.x;
+  if (i < n) map_one(std::index_sequence_for<X...>{}, function, at(i), y, x...);
+}
+
+// Calls body(part, offsets) for parts of the loop that have fewer than 2^31 elements each, in order; offsets[v] says
+// where the part begins in view v.
+template <std::size_t n, class Body>
+void for_each_part(const LoopNest<n>& nest, const Body& body, std::array<std::int64_t, n> offsets = {}) {
+  std::int64_t inner = 1;
+  for (int axis = 1; axis < nest.rank; ++axis) inner *= nest.shape[axis];
+  if (inner * nest.shape[0] <= max_indexed) return body(nest, offsets);
+  if (inner > max_indexed && nest.rank > 1) {  // one position of the outermost axis after another
+    LoopNest<n> rest = nest;
+    --rest.rank;
+    for (int axis = 0; axis < rest.rank; ++axis) {
+      rest.shape[axis] = nest.shape[axis + 1];
+      for (std::size_t v = 0; v < n; ++v) rest.strides[v][axis] = nest.strides[v][axis + 1];
+    }
+    for (std::int64_t i = 0; i < nest.shape[0]; ++i) {
+      for_each_part(rest, body, offsets);
+      for (std::size_t v = 0; v < n; ++v) offsets[v] += nest.strides[v][0];
+    }
+    return;
+  }
+  LoopNest<n> part = nest;
+  const std::int64_t step = max_indexed / inner;
+  for (std::int64_t i = 0; i < nest.shape[0]; i += step) {
+    part.shape[0] = std::min(step, nest.shape[0] - i);
+    body(part, offsets);
+    for (std::size_t v = 0; v < n; ++v) offsets[v] += step * nest.strides[v][0];
+  }
+}
+
+// What map() does once the loop is known. A class, because nvcc loses its way in packs that a lambda captures.
+template <class Function, class Y, class... X>
+class Mapping {
+ public:
+  static constexpr std::size_t count = 1 + sizeof...(X);  // views: y, then the inputs
+  static constexpr int width = vector_bytes / static_cast<int>(std::max({sizeof(Y), sizeof(X)...}));
+  using Nest = LoopNest<count>;
+  using Offsets = std::array<std::int64_t, count>;
+
+  Mapping(const char* kernel, const View& y, const std::array<View, sizeof...(X)>& inputs, const Function& function,
+          Stream stream)
+      : kernel_(kernel), function_(function), stream_(stream) {
+    views_[0] = y;
+    std::copy(inputs.begin(), inputs.end(), views_.begin() + 1);
+    nest_ = loop_nest(views_, LoopOrder::any, 0);
+  }
+
+  void run() const {
+    constexpr std::index_sequence_for<X...> all;
+    if (is_dense()) return run_dense(all);
+    for_each_part(nest_, [&](const Nest& part, const Offsets& offsets) { run_strided(part, offsets, all); });
+  }
+
+ private:
+  bool is_single(std::size_t view) const { return nest_.strides[view][0] == 0 || nest_.shape[0] == 1; }
+
+  bool is_dense() const {
+    constexpr std::size_t bytes[] = {sizeof(Y), sizeof(X)...};
+    for (std::size_t view = 0; view < count; ++view) {
+      if (view > 0 && is_single(view)) continue;
+      if (nest_.strides[view][0] != 1 && nest_.shape[0] != 1) return false;
+      if (!is_aligned(views_[view].data, width * bytes[view])) return false;
+    }
+    return nest_.rank == 1;
+  }
+
+  template <std::size_t... v>
+  void run_dense(std::index_sequence<v...>) const {
+    const std::int64_t n = nest_.shape[0];
+    const auto kernel = &map_dense<width, Function, Y, X...>;
+    launch({kernel_, blocks_for(n, map_threads * width), map_threads, 0, stream_}, kernel, function_, n,
+           views_[0].template as<Y>(), Operand<X>{views_[v + 1].template as<const X>(), is_single(v + 1)}...);
+  }
+
+  template <std::size_t... v>
+  void run_strided(const Nest& part, const Offsets& offsets, std::index_sequence<v...>) const {
+    std::int64_t n = 1;
+    for (int axis = 0; axis < part.rank; ++axis) n *= part.shape[axis];
+    const auto kernel = &map_strided<Function, Y, X...>;
+    launch({kernel_, blocks_for(n, map_threads), map_threads, 0, stream_}, kernel, function_,
+           static_cast<std::uint32_t>(n), Indexer<count>(part), views_[0].template as<Y>() + offsets[0],
+           views_[v + 1].template as<const X>() + offsets[v + 1]...);
+  }
+
+  const char* kernel_;
+  std::array<View, count> views_;
+  Function function_;
+  Stream stream_;
+  Nest nest_;
+};
+
+// y = function(inputs...), element by element. Y and X name the views' element types; y never has stride 0.
+template <class Y, class... X, class Function>
+void map(const char* kernel, const View& y, const std::array<View, sizeof...(X)>& inputs, const Function& function,
+         Stream stream) {
+  if (y.size() > 0) Mapping<Function, Y, X...>(kernel, y, inputs, function, stream).run();
+}
+
+}  // namespace heed::kernels::cuda
