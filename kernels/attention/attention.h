@@ -126,7 +126,7 @@ inline AttentionSequence attention_sequence(const View& query, const View& key, 
 constexpr AttentionSpan keys_of_query(bool causal, std::int64_t window, std::int64_t shift, std::int64_t keys,
                                       std::int64_t i) {
   const std::int64_t position = i + shift;
-  const std::int64_t begin = window >= 0 && position > window ? position - window : 0;
+  const std::int64_t begin = window >= 0 ? std::clamp<std::int64_t>(position - window, 0, keys) : 0;
   std::int64_t end = causal && position + 1 < keys ? position + 1 : keys;
   if (window >= 0 && position + window + 1 < end) end = position + window + 1;
   return {begin, end > begin ? end : begin};
@@ -137,7 +137,7 @@ constexpr AttentionSpan queries_of_key(bool causal, std::int64_t window, std::in
                                        std::int64_t j) {
   std::int64_t begin = causal ? j - shift : 0;
   if (window >= 0 && j - shift - window > begin) begin = j - shift - window;
-  if (begin < 0) begin = 0;
+  begin = std::clamp<std::int64_t>(begin, 0, queries);
   const std::int64_t end = window >= 0 && j - shift + window + 1 < queries ? j - shift + window + 1 : queries;
   return {begin, end > begin ? end : begin};
 }
