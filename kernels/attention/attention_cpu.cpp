@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/attention/attention.h"
-#include "kernels/cpu/dtypes.h"
+#include "kernels/dtypes.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/random/philox.h"
 

@@ -21,6 +21,11 @@ __device__ inline void copy_16_bytes(std::uint32_t to, const void* from, int byt
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 
+// The same with 8 bytes, through the first-level cache.
+__device__ inline void copy_8_bytes(std::uint32_t to, const void* from, int bytes) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+
 // Closes the group of copies started since the last one.
 __device__ inline void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -31,10 +31,10 @@ __device__ inline void load_queries(const BackwardTiles& tiles, const Problem& p
                                     const Head& head, int first_row) {
   const Sequence& q = head.sequence;
   const int rows = q.queries - first_row;
-  load_floats<Tiling::queries, Tiling::dim>(tiles.query, x.query, x.query.row(q.batch, head.h, q.first_query + first_row),
-                                            rows, p.head_dim);
-  load_floats<Tiling::queries, Tiling::dim>(tiles.doutput, x.doutput,
-                                            x.doutput.row(q.batch, head.h, q.first_query + first_row), rows, p.value_dim);
+  load_floats<Tiling::queries, Tiling::dim>(tiles.query, x.query,
+                                            x.query.row(q.batch, head.h, q.first_query + first_row), rows, p.head_dim);
+  load_floats<Tiling::queries, Tiling::dim>(
+      tiles.doutput, x.doutput, x.doutput.row(q.batch, head.h, q.first_query + first_row), rows, p.value_dim);
 }
 
 template <class Tiling, class T>
@@ -61,7 +61,7 @@ __device__ inline void score_gradients(const BackwardTiles& tiles, const Problem
     const int i = first_row + thread_y() * Tiling::m + r;
     const bool there = i >= 0 && i < q.queries;
     const float lse = there ? *x.log_sum_exp.row(q.batch, head.h, q.first_query + i) : INFINITY;
-    const float delta = there ? *x.delta_of(p, q.batch, head.h, q.first_query + i) : 0;
+    const float delta = there ? x.statistics_of(p, q.batch, head.h, q.first_query + i)->y : 0;
 #pragma unroll
     for (int c = 0; c < Tiling::n; ++c) {
       const int j = first_key + thread_x() + 16 * c;
@@ -118,7 +118,8 @@ __global__ __launch_bounds__(fma_threads, 1) void dkey_fma_kernel(const Problem 
   load_keys<Tiling>(tiles, p, x, sequence, g, first_key);
   float dkey[n][dim / 16] = {}, dvalue[n][dim / 16] = {};
   const int last_key = min(first_key + keys, sequence.keys) - 1;
-  const int begin = max(first_key - sequence.end_offset + 1, 0), end = min(last_key - sequence.begin_offset + 1, sequence.queries);
+  const int begin = max(first_key - sequence.end_offset + 1, 0),
+            end = min(last_key - sequence.begin_offset + 1, sequence.queries);
   for (int h = g * p.group; h < (g + 1) * p.group && last_key >= first_key; ++h) {
     const Head head(p, sequence, s, h);
     for (int first_row = begin / queries * queries; first_row < end; first_row += queries) {
@@ -134,8 +135,10 @@ __global__ __launch_bounds__(fma_threads, 1) void dkey_fma_kernel(const Problem 
       __syncthreads();
     }
   }
-  store_rows<dim>(x.dkey, x.dkey.row(sequence.batch, g, sequence.first_key + first_key), dkey, p.scale, rows, p.head_dim);
-  store_rows<dim>(x.dvalue, x.dvalue.row(sequence.batch, g, sequence.first_key + first_key), dvalue, 1, rows, p.value_dim);
+  store_rows<dim>(x.dkey, x.dkey.row(sequence.batch, g, sequence.first_key + first_key), dkey, p.scale, rows,
+                  p.head_dim);
+  store_rows<dim>(x.dvalue, x.dvalue.row(sequence.batch, g, sequence.first_key + first_key), dvalue, 1, rows,
+                  p.value_dim);
 }
 
 }  // namespace heed::kernels::attention

@@ -22,7 +22,8 @@ BackwardOperands<T> backward_operands(const View& query, const View& key, const 
                         operand_of<T>(dkey),
                         operand_of<T>(dvalue),
                         nullptr};
-  if (log_sum_exp.size() > 0) x.delta = static_cast<float*>(workspace(log_sum_exp.size() * std::int64_t{sizeof(float)}));
+  if (log_sum_exp.size() > 0)
+    x.statistics = static_cast<float2*>(workspace(log_sum_exp.size() * std::int64_t{sizeof(float2)}));
   return x;
 }
 

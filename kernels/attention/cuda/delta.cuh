@@ -12,11 +12,11 @@ struct BackwardOperands {
   Operand<const T> query, key, value, output, doutput;
   Operand<const float> log_sum_exp, dlog_sum_exp;  // the latter may have no data
   Operand<T> dquery, dkey, dvalue;
-  float* delta;  // [batch, heads, queries]
+  float2* statistics;  // [batch, heads, queries]: log_sum_exp in units of log 2, +inf in place of -inf, and delta
+  std::int64_t query_step = 0, key_step = 0, value_step = 0, doutput_step = 0;  // for TileCopy
 
-  // Where delta of query row `row` lies.
-  __device__ const float* delta_of(const Problem& p, int b, int h, std::int64_t row) const {
-    return delta + (std::int64_t{b} * p.heads + h) * p.queries + row;
+  __device__ const float2* statistics_of(const Problem& p, int b, int h, std::int64_t row) const {
+    return statistics + (std::int64_t{b} * p.heads + h) * p.queries + row;
   }
 };
 
@@ -37,7 +37,8 @@ __global__ void delta_kernel(const Problem p, const BackwardOperands<T> x, std::
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(~0u, sum, mask);
   if (x.dlog_sum_exp.data != nullptr) sum -= *x.dlog_sum_exp.row(b, h, row);
-  if (lane == 0) x.delta[number] = sum;
+  const float lse = *x.log_sum_exp.row(b, h, row);
+  if (lane == 0) x.statistics[number] = make_float2(lse == -INFINITY ? INFINITY : lse * log2_e, sum);
 }
 
 }  // namespace heed::kernels::attention

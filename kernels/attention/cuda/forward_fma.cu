@@ -40,7 +40,8 @@ __global__ __launch_bounds__(fma_threads, 1) void forward_fma_kernel(const Probl
   for (int r = 0; r < m; ++r) largest[r] = -INFINITY;
   const int end = q.end(first_row + rows - 1);
   for (int first_key = q.begin(first_row) / keys * keys; first_key < end; first_key += keys) {
-    load_floats<keys, dim>(key_tile, x.key, x.key.row(q.batch, g, q.first_key + first_key), q.keys - first_key, p.head_dim);
+    load_floats<keys, dim>(key_tile, x.key, x.key.row(q.batch, g, q.first_key + first_key), q.keys - first_key,
+                           p.head_dim);
     load_floats<keys, dim>(value_tile, x.value, x.value.row(q.batch, g, q.first_key + first_key), q.keys - first_key,
                            p.value_dim);
     __syncthreads();
@@ -90,8 +91,8 @@ __global__ __launch_bounds__(fma_threads, 1) void forward_fma_kernel(const Probl
 }
 
 template <class T>
-void forward_of(const View& query, const View& key, const View& value, const AttentionOptions& options, const View& output,
-                const View& log_sum_exp, Stream stream) {
+void forward_of(const View& query, const View& key, const View& value, const AttentionOptions& options,
+                const View& output, const View& log_sum_exp, Stream stream) {
   const Problem p = problem_of(query, key, value, options);
   const Operands<T> x{operand_of<const T>(query), operand_of<const T>(key), operand_of<const T>(value),
                       operand_of<T>(output), operand_of<float>(log_sum_exp)};

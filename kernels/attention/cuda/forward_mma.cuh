@@ -14,6 +14,7 @@
 // -inf, so that -inf - m is never NaN; l = 0 tells the queries that look at nothing.
 #pragma once
 
+#include "kernels/attention/cuda/rows_through_tile.cuh"
 #include "kernels/attention/cuda/scores.cuh"
 #include "kernels/attention/cuda/warp_product.cuh"
 
@@ -21,12 +22,12 @@ namespace heed::kernels::attention {
 
 template <int dim_, int warps_, int row_tiles_, int keys_, int blocks_, bool query_in_registers_>
 struct ForwardTiling {
-  static constexpr int dim = dim_;              // head_dim and value_dim, or more: the rest is zeros
+  static constexpr int dim = dim_;  // head_dim and value_dim, or more: the rest is zeros
   static constexpr int warps = warps_, threads = 32 * warps;
   static constexpr int row_tiles = row_tiles_;  // a warp's queries, by 16
   static constexpr int queries = 16 * row_tiles * warps;
-  static constexpr int keys = keys_;            // a step's
-  static constexpr int blocks = blocks_;        // that a multiprocessor shall hold
+  static constexpr int keys = keys_;      // a step's
+  static constexpr int blocks = blocks_;  // that a multiprocessor shall hold
   static constexpr bool query_in_registers = query_in_registers_;
   using QueryTile = Tile<queries, dim>;
   using KeyTile = Tile<keys, dim>;
@@ -96,10 +97,10 @@ struct ForwardState {
 
 // A warp's scores of one step.
 template <class Tiling>
-__device__ inline void multiply_query_key(float (&scores)[Tiling::row_tiles][Tiling::keys / 8][4],
-                                          std::uint32_t (&query)[Tiling::query_in_registers ? Tiling::dim / 16 : 1]
-                                                                [Tiling::row_tiles][4],
-                                          std::uint32_t query_rows, std::uint32_t key_columns) {
+__device__ inline void multiply_query_key(
+    float (&scores)[Tiling::row_tiles][Tiling::keys / 8][4],
+    std::uint32_t (&query)[Tiling::query_in_registers ? Tiling::dim / 16 : 1][Tiling::row_tiles][4],
+    std::uint32_t query_rows, std::uint32_t key_columns) {
 #pragma unroll
   for (int k = 0; k < Tiling::dim / 16; ++k) {
     auto& a = query[Tiling::query_in_registers ? k : 0];
@@ -130,37 +131,23 @@ __device__ inline void store_output(const Problem& p, const ForwardOperands& x, 
       const float inverse = sum == 0 ? 0 : 1 / sum;
 #pragma unroll
       for (int n = 0; n < Tiling::dim / 8; ++n) {
-        const std::uint32_t word = cuda::pack_bf16(state.output[t][n][2 * r] * inverse, state.output[t][n][2 * r + 1] * inverse);
-        const std::uint32_t to = QueryTile::at(query_tile, row, n % QueryTile::line_chunks) + n / QueryTile::line_chunks * 128;
-        asm volatile("st.shared.b32 [%0], %1;" ::"r"(to + lane % 4 * 4), "r"(word) : "memory");
+        state.output[t][n][2 * r] *= inverse;
+        state.output[t][n][2 * r + 1] *= inverse;
       }
       if (lane % 4 == 0 && row < rows)
-        *x.log_sum_exp.row(sequence.batch, h, sequence.first_query + first_row + row) = state.largest[t][r] * ln_2 + logf(sum);
+        *x.log_sum_exp.row(sequence.batch, h, sequence.first_query + first_row + row) =
+            state.largest[t][r] * ln_2 + logf(sum);
     }
   }
-  __syncwarp();
-  constexpr int lane_rows = 32 / QueryTile::line_chunks;
-#pragma unroll
-  for (int r = 0; r < warp_rows; r += lane_rows) {
-    const int row = warp * warp_rows + r + lane / QueryTile::line_chunks, chunk = lane % QueryTile::line_chunks;
-    if (row >= rows) break;
-    BFloat16* const to = x.output.row(sequence.batch, h, sequence.first_query + first_row + row) + chunk * 8;
-#pragma unroll
-    for (int line = 0; line < QueryTile::lines; ++line) {
-      std::uint32_t w[4];
-      asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-                   : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3])
-                   : "r"(QueryTile::at(query_tile, row, chunk) + line * 128)
-                   : "memory");
-      *reinterpret_cast<uint4*>(to + line * 64) = make_uint4(w[0], w[1], w[2], w[3]);
-    }
-  }
+  BFloat16* const to = x.output.row(sequence.batch, h, sequence.first_query + first_row);
+  store_through_tile<QueryTile, Tiling::row_tiles>(query_tile, warp * warp_rows, state.output, 1, to,
+                                                   x.output.row_stride, rows);
 }
-
 
 // The plain case: rows aligned and exactly Tiling::dim wide, and Problem::is_plain().
 template <class Tiling>
-__global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma(const Problem p, const ForwardOperands x) {
+__global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_kernel(const Problem p,
+                                                                                      const ForwardOperands x) {
   using QueryTile = typename Tiling::QueryTile;
   using KeyTile = typename Tiling::KeyTile;
   constexpr int keys = Tiling::keys, warp_rows = 16 * Tiling::row_tiles;

@@ -28,15 +28,14 @@ __device__ inline void load_tile(std::uint32_t tile, const Operand<const BFloat1
       };
       words[w] = element(2 * w) | element(2 * w + 1) << 16;
     }
-    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(words[0]), "r"(words[1]), "r"(words[2]),
-                 "r"(words[3])
-                 : "memory");
+    cuda::store_shared(to, words);
   }
 }
 
 template <class Tiling>
-__global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_general(const Problem p, const ForwardOperands x,
-                                                                                     bool aligned) {
+__global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_general_kernel(const Problem p,
+                                                                                              const ForwardOperands x,
+                                                                                              bool aligned) {
   using QueryTile = typename Tiling::QueryTile;
   using KeyTile = typename Tiling::KeyTile;
   constexpr int keys = Tiling::keys, warp_rows = 16 * Tiling::row_tiles;
@@ -44,7 +43,8 @@ __global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_g
   const std::uint32_t query_tile = cuda::shared_address(shared), key_tile = query_tile + QueryTile::bytes;
   const std::uint32_t value_tile = key_tile + KeyTile::bytes;
 
-  const int h = blockIdx.y, first_row = (gridDim.x - 1 - blockIdx.x) * Tiling::queries, s = p.first_sequence + blockIdx.z;
+  const int h = blockIdx.y, first_row = (gridDim.x - 1 - blockIdx.x) * Tiling::queries,
+            s = p.first_sequence + blockIdx.z;
   const Head head(p, p.sequence(s), s, h);
   const Sequence& sequence = head.sequence;
   const int rows = min(sequence.queries - first_row, Tiling::queries);

@@ -37,8 +37,9 @@ inline int tiles_of_keys(const Problem& p, const AttentionOptions& o, int rows) 
 
 // Blocks (tile, head, sequence), in as many launches as it takes: a grid has at most 65,535 blocks along its third axis.
 template <class... Parameters>
-void launch_over(const char* name, int tiles, int heads, Problem p, int threads, std::size_t shared_bytes, Stream stream,
-                 void (*kernel)(Problem, Parameters...), std::type_identity_t<Parameters>... parameters) {
+void launch_over(const char* name, int tiles, int heads, Problem p, int threads, std::size_t shared_bytes,
+                 Stream stream, void (*kernel)(Problem, Parameters...),
+                 std::type_identity_t<Parameters>... parameters) {
   constexpr int most = 65535;
   for (; p.first_sequence < p.sequences; p.first_sequence += most) {
     const dim3 grid(tiles, heads, std::min(p.sequences - p.first_sequence, most));

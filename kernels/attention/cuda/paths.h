@@ -1,4 +1,5 @@
-// The functions behind the variants on CUDA, each for the dtype in its name and all that attention.h describes.
+// The functions behind the variants on CUDA. Each does all that attention.h describes: what its own kernels leave out, the
+// plain multiply-adds do.
 #pragma once
 
 #include "kernels/attention/attention.h"
@@ -11,8 +12,12 @@ using BackwardFunction = void(View query, View key, View value, const AttentionO
                               View doutput, View dlog_sum_exp, View dquery, View dkey, View dvalue,
                               const AttentionWorkspace&, Stream);
 
-ForwardFunction forward_fma;   // both dtypes
-BackwardFunction backward_fma;  // both dtypes
-ForwardFunction forward_mma_bf16;
+using MaskGradientFunction = void(View query, View key, View value, const AttentionOptions&, View output,
+                                  View log_sum_exp, View doutput, View dlog_sum_exp, View dmask,
+                                  const AttentionWorkspace&, Stream);
+
+ForwardFunction forward_fma, forward_mma;
+BackwardFunction backward_fma, backward_mma, backward_mma_atomic;
+MaskGradientFunction mask_gradient_fma;
 
 }  // namespace heed::kernels::attention

@@ -89,9 +89,7 @@ struct Problem {
   }
 
   // Whether scores and weights are anything but scaled products, where causality, window and lengths let one look.
-  bool is_plain() const {
-    return scale > 0 && softcap == 0 && mask == nullptr && alibi_slopes == nullptr && !dropout;
-  }
+  bool is_plain() const { return scale > 0 && softcap == 0 && mask == nullptr && alibi_slopes == nullptr && !dropout; }
 };
 
 // The lengths are checked where they are known on the host.
@@ -100,7 +98,8 @@ inline Problem problem_of(const View& query, const View& key, const View& value,
   if (query.shape[2] >= longest || key.shape[2] >= longest) throw Error("attention: more rows than 2^29");
   const auto of = [](std::int64_t x) { return static_cast<int>(x); };
   Problem p{};
-  p.heads = of(query.shape[1]), p.key_heads = of(key.shape[1]), p.group = std::max(p.heads / std::max(p.key_heads, 1), 1);
+  p.heads = of(query.shape[1]), p.key_heads = of(key.shape[1]),
+  p.group = std::max(p.heads / std::max(p.key_heads, 1), 1);
   p.queries = of(query.shape[2]), p.keys = of(key.shape[2]);
   p.head_dim = of(query.shape[3]), p.value_dim = of(value.shape[3]);
   p.sequences = of(attention_sequences(query, o));

@@ -53,7 +53,8 @@ struct Head {
 
   // The place of weight (i, j) among all weights, which decides whether it is dropped.
   __device__ std::uint64_t place(int i, int j) const {
-    const std::int64_t row = (std::int64_t{sequence.batch} * problem.heads + h) * problem.queries + sequence.first_query + i;
+    const std::int64_t row =
+        (std::int64_t{sequence.batch} * problem.heads + h) * problem.queries + sequence.first_query + i;
     return static_cast<std::uint64_t>(row * problem.keys + sequence.first_key + j);
   }
 };

@@ -13,6 +13,7 @@
 #include "kernels/bfloat16.h"
 #include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/shared_memory.cuh"
 
 namespace heed::kernels::attention {
 
@@ -59,26 +60,27 @@ class TileCopy {
   // What to pass to the copies, through constant memory: bytes from a row to the one that the thread copies next.
   static std::int64_t step(std::int64_t row_stride) { return -2 * rows_per_pass * row_stride; }
 
-  __device__ void operator()(std::int64_t step) { copy<true>(step, Tile::rows); }
+  __device__ void operator()(std::int64_t step, int to = 0) { copy<true>(step, Tile::rows, to); }
 
   // Of the tile the first `rows` exist; zeros stand in for the others.
-  __device__ void partial(std::int64_t step, int rows) { copy<false>(step, rows); }
+  __device__ void partial(std::int64_t step, int rows) { copy<false>(step, rows, 0); }
 
  private:
   __device__ static int thread_chunk() { return threadIdx.x % Tile::line_chunks; }
   __device__ static int thread_row() { return threadIdx.x / Tile::line_chunks; }
 
   template <bool whole>
-  __device__ void copy(std::int64_t step, int rows) {
+  __device__ void copy(std::int64_t step, int rows, int offset) {
 #pragma unroll
     for (int row = Tile::rows - rows_per_pass; row >= 0; row -= rows_per_pass) {
 #pragma unroll
       for (int line = 0; line < Tile::lines; ++line) {
-        const std::uint32_t to = to_ + row * Tile::row_bytes + line * 128;
+        const std::uint32_t to = to_ + offset + row * Tile::row_bytes + line * 128;
         if constexpr (whole) {
           cuda::copy_16_bytes(to, reinterpret_cast<const char*>(from_) + line * 128);
         } else {
-          cuda::copy_16_bytes(to, reinterpret_cast<const char*>(from_) + line * 128, thread_row() + row < rows ? 16 : 0);
+          cuda::copy_16_bytes(to, reinterpret_cast<const char*>(from_) + line * 128,
+                              thread_row() + row < rows ? 16 : 0);
         }
       }
       from_ = reinterpret_cast<const BFloat16*>(reinterpret_cast<const char*>(from_) + step);

@@ -7,7 +7,8 @@ namespace heed::kernels::attention {
 
 // c += a b^T for columns [16 k, 16 k + 16) of both, where b's rows, the columns of c, are the tile's. `b`: its by_columns.
 template <class Tile, int m, int n>
-__device__ inline void multiply_transposed(float (&c)[m][n][4], const std::uint32_t (&a)[m][4], std::uint32_t b, int k) {
+__device__ inline void multiply_transposed(float (&c)[m][n][4], const std::uint32_t (&a)[m][4], std::uint32_t b,
+                                           int k) {
 #pragma unroll
   for (int j = 0; j < n / 2; ++j) {
     std::uint32_t words[4];

@@ -35,12 +35,14 @@ struct Production<256> {
 
 }  // namespace
 
-void forward_mma_bf16(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
-                  const AttentionWorkspace&, Stream stream) {
+void forward_mma(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
+                 const AttentionWorkspace& workspace, Stream stream) {
+  if (query.dtype != Dtype::bf16)
+    return forward_fma(query, key, value, options, output, log_sum_exp, workspace, stream);
   if (log_sum_exp.size() == 0) return;
   const Problem p = problem_of(query, key, value, options);
-  ForwardOperands x{operand_of<const BFloat16>(query), operand_of<const BFloat16>(key), operand_of<const BFloat16>(value),
-                    operand_of<BFloat16>(output), operand_of<float>(log_sum_exp)};
+  ForwardOperands x{operand_of<const BFloat16>(query), operand_of<const BFloat16>(key),
+                    operand_of<const BFloat16>(value), operand_of<BFloat16>(output), operand_of<float>(log_sum_exp)};
   const bool aligned = rows_are_aligned(query) && rows_are_aligned(key) && rows_are_aligned(value);
   with_dim(std::max(p.head_dim, p.value_dim), [&]<int dim>() {
     using Plain = typename Production<dim>::Plain;
@@ -50,10 +52,10 @@ void forward_mma_bf16(View query, View key, View value, const AttentionOptions& 
       x.key_step = TileCopy<typename Plain::KeyTile, Plain::threads>::step(key.strides[2]);
       x.value_step = TileCopy<typename Plain::KeyTile, Plain::threads>::step(value.strides[2]);
       launch_over("attention_forward", tiles_of_queries(p, options, Plain::queries), p.heads, p, Plain::threads,
-                  Plain::shared_bytes, stream, &forward_mma<Plain>, x);
+                  Plain::shared_bytes, stream, &forward_mma_kernel<Plain>, x);
     } else {
       launch_over("attention_forward", tiles_of_queries(p, options, General::queries), p.heads, p, General::threads,
-                  General::shared_bytes, stream, &forward_mma_general<General>, x, aligned);
+                  General::shared_bytes, stream, &forward_mma_general_kernel<General>, x, aligned);
     }
   });
 }
