@@ -20,10 +20,10 @@
 // its own sequence alone, and i and j above count from where it starts. Masks and dropout count rows as the views do.
 //
 // Special numbers. A score of -inf is a weight of 0. A score of NaN or +inf makes the query's output NaN, and its
-// log_sum_exp NaN or +inf. Where a query may not look, the key has no influence, whatever it holds; nor has a value
-// beyond a sequence's length. Other values that are NaN or infinite make NaN of the queries that look at them, and may
-// make NaN (0 times them) of other queries of the same sequence. Queries that look at nothing have a gradient of zero,
-// and add none to anything.
+// log_sum_exp NaN or +inf. Where a query may not look, the key has no influence on its output, whatever it holds; rows
+// beyond a sequence's length have none on anything. Values that are NaN or infinite make NaN of the queries that look at
+// them, and may make NaN (0 times them) of other queries of the same sequence; in gradients, keys and doutput likewise.
+// Queries that look at nothing have a gradient of zero, and add none to anything.
 //
 // The same bits every time, for any number of threads.
 #pragma once
