@@ -1,0 +1,63 @@
+// The forward pass in bf16: which tiling serves which dimension.
+#include <algorithm>
+
+#include "kernels/attention/cuda/forward_mma_general.cuh"
+#include "kernels/attention/cuda/launch.h"
+#include "kernels/attention/cuda/paths.h"
+
+namespace heed::kernels::attention {
+namespace {
+
+// Four warps of 32 queries share every load of K and V between two row tiles; at 128 columns that takes more registers than
+// there are, so eight warps of 16 take over. NOTES.md has the figures.
+template <int dim>
+struct Production;
+template <>
+struct Production<32> {
+  using Plain = ForwardTiling<32, 4, 2, 64, 2, true>;
+  using General = ForwardTiling<32, 4, 1, 64, 2, true>;
+};
+template <>
+struct Production<64> {
+  using Plain = ForwardTiling<64, 4, 2, 96, 2, false>;
+  using General = ForwardTiling<64, 4, 1, 64, 2, true>;
+};
+template <>
+struct Production<128> {
+  using Plain = ForwardTiling<128, 8, 1, 128, 1, false>;
+  using General = ForwardTiling<128, 4, 1, 64, 2, false>;
+};
+template <>
+struct Production<256> {
+  using Plain = ForwardTiling<256, 8, 1, 64, 1, false>;
+  using General = ForwardTiling<256, 8, 1, 32, 1, false>;
+};
+
+}  // namespace
+
+void forward_mma(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
+                 const AttentionWorkspace& workspace, Stream stream) {
+  if (query.dtype != Dtype::bf16)
+    return forward_fma(query, key, value, options, output, log_sum_exp, workspace, stream);
+  if (log_sum_exp.size() == 0) return;
+  const Problem p = problem_of(query, key, value, options);
+  ForwardOperands x{operand_of<const BFloat16>(query), operand_of<const BFloat16>(key),
+                    operand_of<const BFloat16>(value), operand_of<BFloat16>(output), operand_of<float>(log_sum_exp)};
+  const bool aligned = rows_are_aligned(query) && rows_are_aligned(key) && rows_are_aligned(value);
+  with_dim(std::max(p.head_dim, p.value_dim), [&]<int dim>() {
+    using Plain = typename Production<dim>::Plain;
+    using General = typename Production<dim>::General;
+    if (p.is_plain() && aligned && rows_are_aligned(output) && p.head_dim == dim && p.value_dim == dim) {
+      x.query_step = TileCopy<typename Plain::QueryTile, Plain::threads>::step(query.strides[2]);
+      x.key_step = TileCopy<typename Plain::KeyTile, Plain::threads>::step(key.strides[2]);
+      x.value_step = TileCopy<typename Plain::KeyTile, Plain::threads>::step(value.strides[2]);
+      launch_over("attention_forward", tiles_of_queries(p, options, Plain::queries), p.heads, p, Plain::threads,
+                  Plain::shared_bytes, stream, &forward_mma_kernel<Plain>, x);
+    } else {
+      launch_over("attention_forward", tiles_of_queries(p, options, General::queries), p.heads, p, General::threads,
+                  General::shared_bytes, stream, &forward_mma_general_kernel<General>, x, aligned);
+    }
+  });
+}
+
+}  // namespace heed::kernels::attention

@@ -1,0 +1,134 @@
+// The forward kernel on tensor cores for all that forward_mma leaves out: any strides and dimensions, any scale, softcap,
+// masks, ALiBi, dropout. The same parts in the plainest order: load K and V, multiply, change the scores, multiply.
+#pragma once
+
+#include "kernels/attention/cuda/forward_mma.cuh"
+
+namespace heed::kernels::attention {
+
+// Fills a tile from `rows` rows of `columns` elements, and zeros around them. Aligned rows arrive with the thread's next
+// wait_for_copies, others at once; both are seen by the block after a barrier.
+template <class Tile, int threads>
+__device__ inline void load_tile(std::uint32_t tile, const Operand<const BFloat16>& x, const BFloat16* first, int rows,
+                                 int columns, bool aligned) {
+  constexpr int chunks = Tile::row_bytes / 16;
+  for (int index = threadIdx.x; index < Tile::rows * chunks; index += threads) {
+    const int row = index / chunks, chunk = index % chunks;
+    const std::uint32_t to = Tile::at(tile, row, chunk % Tile::line_chunks) + chunk / Tile::line_chunks * 128;
+    const BFloat16* const from = first + row * x.row_stride + chunk * 8 * x.column_stride;
+    if (aligned) {
+      cuda::copy_16_bytes(to, from, row < rows && chunk * 8 < columns ? 16 : 0);
+      continue;
+    }
+    std::uint32_t words[4];
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      const auto element = [&](int i) -> std::uint32_t {
+        return row < rows && chunk * 8 + i < columns ? from[i * x.column_stride].bits : 0u;
+      };
+      words[w] = element(2 * w) | element(2 * w + 1) << 16;
+    }
+    cuda::store_shared(to, words);
+  }
+}
+
+template <class Tiling>
+__global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_general_kernel(const Problem p,
+                                                                                              const ForwardOperands x,
+                                                                                              bool aligned) {
+  using QueryTile = typename Tiling::QueryTile;
+  using KeyTile = typename Tiling::KeyTile;
+  constexpr int keys = Tiling::keys, warp_rows = 16 * Tiling::row_tiles;
+  extern __shared__ __align__(1024) unsigned char shared[];
+  const std::uint32_t query_tile = cuda::shared_address(shared), key_tile = query_tile + QueryTile::bytes;
+  const std::uint32_t value_tile = key_tile + KeyTile::bytes;
+
+  const int h = blockIdx.y, first_row = (gridDim.x - 1 - blockIdx.x) * Tiling::queries,
+            s = p.first_sequence + blockIdx.z;
+  const Head head(p, p.sequence(s), s, h);
+  const Sequence& sequence = head.sequence;
+  const int rows = min(sequence.queries - first_row, Tiling::queries);
+  if (rows <= 0) return;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int row = first_row + warp * warp_rows + lane / 4;  // and 8 r + 16 t further down
+  const int g = p.group == 1 ? h : p.key_head(h);
+  const int first_step = sequence.begin(first_row) / keys, end = sequence.end(first_row + rows - 1);
+
+  load_tile<QueryTile, Tiling::threads>(
+      query_tile, x.query, x.query.row(sequence.batch, h, sequence.first_query + first_row), rows, p.head_dim, aligned);
+  const std::uint32_t query_rows = QueryTile::by_rows(query_tile, lane) + warp * warp_rows * QueryTile::row_bytes;
+  std::uint32_t query[Tiling::query_in_registers ? Tiling::dim / 16 : 1][Tiling::row_tiles][4];
+  if constexpr (Tiling::query_in_registers) {
+    cuda::wait_for_copies();
+    __syncthreads();
+#pragma unroll
+    for (int k = 0; k < Tiling::dim / 16; ++k) load_rows<QueryTile>(query[k], query_rows, k);
+  }
+
+  ForwardState<Tiling> state;
+  for (int step = (end + keys - 1) / keys - 1; step >= first_step; --step) {
+    const std::int64_t first_key = sequence.first_key + step * keys;
+    const int rows_here = sequence.keys - step * keys;
+    load_tile<KeyTile, Tiling::threads>(key_tile, x.key, x.key.row(sequence.batch, g, first_key), rows_here, p.head_dim,
+                                        aligned);
+    load_tile<KeyTile, Tiling::threads>(value_tile, x.value, x.value.row(sequence.batch, g, first_key), rows_here,
+                                        p.value_dim, aligned);
+    cuda::wait_for_copies();
+    __syncthreads();
+    float scores[Tiling::row_tiles][keys / 8][4] = {};
+    multiply_query_key<Tiling>(scores, query, query_rows, KeyTile::by_columns(key_tile, lane));
+    const int column = step * keys + lane % 4 * 2;  // and e + 8 n further on
+#pragma unroll
+    for (int t = 0; t < Tiling::row_tiles; ++t) {
+#pragma unroll
+      for (int n = 0; n < keys / 8; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          float& score = scores[t][n][e];
+          score = log2_e * head.score(p.scale * score, row + 16 * t + e / 2 * 8, column + 8 * n + e % 2);
+        }
+      }
+    }
+    state.rescale(scores, 1);
+    DropoutFactors factors(p);
+    const auto drop = [&](int t, int n, int r, float& first, float& second) {
+      if (!p.dropout) return;
+      const std::uint64_t place = head.place(row + 16 * t + 8 * r, column + 8 * n);
+      first *= factors(place);
+      second *= factors(place + 1);
+    };
+#pragma unroll
+    for (int k = 0; k < keys / 16; ++k) {
+      std::uint32_t weights[Tiling::row_tiles][4];
+      state.weights(weights, scores, k, 1, drop);
+      multiply<KeyTile>(state.output, weights, KeyTile::by_rows(value_tile, lane), k);
+    }
+    __syncthreads();
+  }
+
+#pragma unroll
+  for (int t = 0; t < Tiling::row_tiles; ++t) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float sum = state.sum[t][r];
+      sum += __shfl_xor_sync(~0u, sum, 1);
+      sum += __shfl_xor_sync(~0u, sum, 2);
+      const float inverse = sum == 0 ? 0 : 1 / sum;
+      const int i = row + 16 * t + 8 * r;
+      if (i >= sequence.queries) continue;
+      BFloat16* const to = x.output.row(sequence.batch, h, sequence.first_query + i);
+#pragma unroll
+      for (int n = 0; n < Tiling::dim / 8; ++n) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const int d = 8 * n + lane % 4 * 2 + e;
+          if (d < p.value_dim) to[d * x.output.column_stride] = BFloat16(state.output[t][n][2 * r + e] * inverse);
+        }
+      }
+      if (lane % 4 == 0)
+        *x.log_sum_exp.row(sequence.batch, h, sequence.first_query + i) = state.largest[t][r] * ln_2 + logf(sum);
+    }
+  }
+}
+
+}  // namespace heed::kernels::attention

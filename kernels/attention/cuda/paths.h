@@ -1,0 +1,23 @@
+// The functions behind the variants on CUDA. Each does all that attention.h describes: what its own kernels leave out, the
+// plain multiply-adds do.
+#pragma once
+
+#include "kernels/attention/attention.h"
+
+namespace heed::kernels::attention {
+
+using ForwardFunction = void(View query, View key, View value, const AttentionOptions&, View output, View log_sum_exp,
+                             const AttentionWorkspace&, Stream);
+using BackwardFunction = void(View query, View key, View value, const AttentionOptions&, View output, View log_sum_exp,
+                              View doutput, View dlog_sum_exp, View dquery, View dkey, View dvalue,
+                              const AttentionWorkspace&, Stream);
+
+using MaskGradientFunction = void(View query, View key, View value, const AttentionOptions&, View output,
+                                  View log_sum_exp, View doutput, View dlog_sum_exp, View dmask,
+                                  const AttentionWorkspace&, Stream);
+
+ForwardFunction forward_fma, forward_mma;
+BackwardFunction backward_fma, backward_mma, backward_mma_atomic;
+MaskGradientFunction mask_gradient_fma;
+
+}  // namespace heed::kernels::attention

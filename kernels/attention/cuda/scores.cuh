@@ -1,0 +1,83 @@
+// What happens to a score besides being a scaled product, and to a weight. Only kernels for the general case include it.
+#pragma once
+
+#include "kernels/attention/cuda/problem.cuh"
+
+namespace heed::kernels::attention {
+
+// One head of one sequence.
+struct Head {
+  const Problem& problem;
+  Sequence sequence;
+  int h;
+  float slope;  // ALiBi's
+
+  __device__ Head(const Problem& p, const Sequence& q, int s, int head) : problem(p), sequence(q), h(head), slope(0) {
+    if (p.alibi_slopes != nullptr) slope = p.alibi_slopes[s * p.alibi_strides[0] + h * p.alibi_strides[1]];
+  }
+
+  __device__ bool may_look(int i, int j) const {
+    return i >= 0 && i < sequence.queries && j >= sequence.begin(i) && j < sequence.end(i);
+  }
+
+  __device__ float capped(float product) const {
+    return problem.softcap > 0 ? problem.softcap * tanhf(product / problem.softcap) : product;
+  }
+
+  // The derivative of capped().
+  __device__ float cap_slope(float product) const {
+    if (problem.softcap == 0) return 1;
+    const float t = tanhf(product / problem.softcap);
+    return 1 - t * t;
+  }
+
+  // From scale query[i] . key[j].
+  __device__ float score(float product, int i, int j) const {
+    if (!may_look(i, j)) return -INFINITY;
+    float score = capped(product);
+    if (problem.alibi_slopes != nullptr) score -= slope * static_cast<float>(abs(i + sequence.shift - j));
+    if (problem.mask != nullptr) {
+      const std::int64_t at = sequence.batch * problem.mask_strides[0] + h * problem.mask_strides[1] +
+                              (sequence.first_query + i) * problem.mask_strides[2] +
+                              (sequence.first_key + j) * problem.mask_strides[3];
+      if (!problem.mask_is_boolean) return score + static_cast<const float*>(problem.mask)[at];
+      if (!static_cast<const bool*>(problem.mask)[at]) return -INFINITY;
+    }
+    return score;
+  }
+
+  // The weight of a score: exp(score - log_sum_exp), and 0 for -inf whatever the other is.
+  __device__ static float weight(float score, float log_sum_exp) {
+    return score == -INFINITY ? 0 : expf(score - log_sum_exp);
+  }
+
+  // The place of weight (i, j) among all weights, which decides whether it is dropped.
+  __device__ std::uint64_t place(int i, int j) const {
+    const std::int64_t row =
+        (std::int64_t{sequence.batch} * problem.heads + h) * problem.queries + sequence.first_query + i;
+    return static_cast<std::uint64_t>(row * problem.keys + sequence.first_key + j);
+  }
+};
+
+// The dropout factors of neighbouring weights in turn; the random words come in blocks of four.
+class DropoutFactors {
+ public:
+  __device__ explicit DropoutFactors(const Problem& p) : p_(p) {}
+
+  // 0 or dropout_scale. Cheapest when the places follow one another.
+  __device__ float operator()(std::uint64_t place) {
+    if (place / 4 != block_) {
+      block_ = place / 4;
+      words_ = philox(block_ + p_.offset, p_.seed);
+    }
+    const std::uint32_t word = place & 2 ? (place & 1 ? words_[3] : words_[2]) : (place & 1 ? words_[1] : words_[0]);
+    return (word >> 8) < p_.dropout_threshold ? 0 : p_.dropout_scale;
+  }
+
+ private:
+  const Problem& p_;
+  std::uint64_t block_ = ~std::uint64_t{0};
+  PhiloxBlock words_ = {};
+};
+
+}  // namespace heed::kernels::attention

@@ -1,0 +1,15 @@
+// What runs by default: for bf16 the tensor cores, for f32 plain multiply-adds. The backward passes that repeat to the bit.
+#include "kernels/attention/cuda/paths.h"
+
+namespace heed::kernels::attention {
+namespace {
+
+const Register forward_plain{attention_forward, DeviceType::cuda, "fma", &forward_fma};
+const Register forward_default{attention_forward, DeviceType::cuda, "mma", &forward_mma, is_default};
+const Register backward_plain{attention_backward, DeviceType::cuda, "fma", &backward_fma};
+const Register backward_default{attention_backward, DeviceType::cuda, "mma", &backward_mma, is_default};
+const Register backward_atomic{attention_backward, DeviceType::cuda, "mma_atomic", &backward_mma_atomic};
+const Register mask_gradient{attention_mask_gradient, DeviceType::cuda, "fma", &mask_gradient_fma, is_default};
+
+}  // namespace
+}  // namespace heed::kernels::attention

@@ -1,0 +1,349 @@
+// Attention on the GPU: every variant of the three slots against the composed formula in f64, on every feature and on sizes
+// around those of the tiles. Small problems, so that a simulator of the GPU can run them.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+
+#include "engine/ops.h"
+#include "kernels/attention/attention.h"
+#include "kernels/cuda/device.h"
+#include "tests/harness/examine.h"
+#include "tests/kernels/attention_problem.h"
+#include "tests/kernels/cuda_arrays.h"
+
+namespace heed::test {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+const Device gpu{DeviceType::cuda, 0};
+
+// Memory on the GPU for a launch and what follows it.
+class OnGpu {
+ public:
+  OnGpu() = default;
+  OnGpu(const OnGpu&) = delete;
+  OnGpu& operator=(const OnGpu&) = delete;
+  ~OnGpu() {
+    for (void* const memory : memories_) kernels::cuda::release(0, memory);
+  }
+
+  Stream stream() const { return {gpu, nullptr}; }
+  void* allocate(std::int64_t bytes) {
+    memories_.push_back(kernels::cuda::allocate(0, static_cast<std::size_t>(std::max<std::int64_t>(bytes, 1))));
+    return memories_.back();
+  }
+
+  // A copy of what a tensor's view spans, with the same strides.
+  View put(const Tensor& x) {
+    View view = x.view();
+    const std::size_t bytes = span_of(view);
+    const void* const from = view.data;
+    view.data = allocate(static_cast<std::int64_t>(bytes));
+    view.device = gpu;
+    if (bytes > 0) kernels::cuda::copy_to_device(view.data, from, bytes, stream());
+    return view;
+  }
+
+  // Copies it back into the tensor that it came from.
+  void fetch(const View& view, const Tensor& into) {
+    if (const std::size_t bytes = span_of(view); bytes > 0)
+      kernels::cuda::copy_from_device(into.view().data, view.data, bytes, stream());
+    kernels::cuda::synchronize(stream());
+  }
+
+ private:
+  static std::size_t span_of(const View& view) {
+    if (view.size() == 0) return 0;
+    std::int64_t last = 0;
+    for (int axis = 0; axis < view.rank; ++axis) last += (view.shape[axis] - 1) * view.strides[axis];
+    return static_cast<std::size_t>(last + 1) * size_of(view.dtype);
+  }
+
+  std::vector<void*> memories_;
+};
+
+Tensor starts_of(const std::vector<std::int64_t>& lengths) {
+  std::vector<std::int64_t> starts{0};
+  for (const std::int64_t length : lengths) starts.push_back(starts.back() + length);
+  return from_vector(starts, {static_cast<std::int64_t>(starts.size())});
+}
+
+// The options as kernels take them, the dropout as attention_problem draws it.
+kernels::AttentionOptions on_gpu(OnGpu& memory, const AttentionProblem& p, const Shape& scores) {
+  const AttentionOptions& o = p.options;
+  kernels::AttentionOptions result{.scale = o.scale.value_or(1 / std::sqrt(static_cast<double>(p.head_dim))),
+                                   .softcap = o.softcap,
+                                   .causal = o.causal != Causal::none,
+                                   .bottom_right = o.causal == Causal::bottom_right,
+                                   .window = o.window,
+                                   .dropout = o.dropout,
+                                   .seed = 11,
+                                   .offset = 5};
+  if (o.key_lengths.defined()) result.key_lengths = memory.put(o.key_lengths);
+  if (o.mask.defined()) result.mask = memory.put(o.mask.detach().expand(scores));
+  const std::int64_t sequences = p.is_packed() ? static_cast<std::int64_t>(p.query_lengths.size()) : p.batch;
+  if (o.alibi_slopes.defined()) result.alibi_slopes = memory.put(o.alibi_slopes.expand({sequences, p.heads}));
+  if (p.is_packed()) {
+    result.query_starts = memory.put(starts_of(p.query_lengths));
+    result.key_starts = memory.put(starts_of(p.key_lengths));
+    result.longest_queries = *std::max_element(p.query_lengths.begin(), p.query_lengths.end());
+    result.longest_keys = *std::max_element(p.key_lengths.begin(), p.key_lengths.end());
+  }
+  return result;
+}
+
+// As x, but of NaN: what a kernel does not write shows.
+Tensor unwritten(const Tensor& x) {
+  const Tensor y = empty_like(x);
+  const View view = y.view();
+  if (view.size() > 0) std::memset(view.data, 0xff, static_cast<std::size_t>(view.size()) * size_of(view.dtype));
+  return y;
+}
+
+AttentionResults run_on_gpu(const AttentionProblem& p) {
+  OnGpu memory;
+  std::vector<Tensor> inputs = attention_inputs(p);
+  if (p.is_packed()) {
+    for (Tensor& x : inputs) x = x.transpose(0, 1).unsqueeze(0);
+  }
+  const Tensor &query = inputs[0], &key = inputs[1], &value = inputs[2];
+  const Shape scores{query.size(0), query.size(1), query.size(2), key.size(2)};
+  const kernels::AttentionOptions options = on_gpu(memory, p, scores);
+  const kernels::AttentionWorkspace workspace = [&](std::int64_t bytes) { return memory.allocate(bytes); };
+
+  Tensor output = unwritten(query);
+  if (value.size(3) != query.size(3)) {
+    output = p.is_packed()  ? empty({scores[2], scores[1], value.size(3)}, query.options()).transpose(0, 1).unsqueeze(0)
+             : p.transposed ? empty({scores[0], scores[2], scores[1], value.size(3)}, query.options()).transpose(1, 2)
+                            : empty({scores[0], scores[1], scores[2], value.size(3)}, query.options());
+  }
+  const Tensor log_sum_exp = unwritten(empty({scores[0], scores[1], scores[2]}));
+  const View q = memory.put(query), k = memory.put(key), v = memory.put(value);
+  const View y = memory.put(output), lse = memory.put(log_sum_exp);
+  kernels::attention_forward(q, k, v, options, y, lse, workspace, memory.stream());
+  memory.fetch(y, output);
+  memory.fetch(lse, log_sum_exp);
+
+  const auto unpacked = [&](const Tensor& x) { return p.is_packed() ? x.squeeze(0).transpose(0, 1) : x; };
+  const auto heads_and_rows = [&](const Tensor& x) { return p.is_packed() ? x.squeeze(0) : x; };
+  Tensor doutput = attention_doutput(unpacked(output).shape()).to(p.dtype);
+  if (p.is_packed()) doutput = doutput.transpose(0, 1).unsqueeze(0);
+  const Tensor masked = equal(log_sum_exp, scalar(-infinity));
+  Tensor dlse = attention_dlog_sum_exp(heads_and_rows(log_sum_exp).shape());
+  if (p.is_packed()) dlse = dlse.unsqueeze(0);
+  dlse = masked_fill(dlse, masked, 0);
+  const Tensor dquery = unwritten(query), dkey = unwritten(key), dvalue = unwritten(value);
+  const View dy = memory.put(doutput), dl = memory.put(dlse);
+  const View dq = memory.put(dquery), dk = memory.put(dkey), dv = memory.put(dvalue);
+  kernels::attention_backward(q, k, v, options, y, lse, dy, dl, dq, dk, dv, workspace, memory.stream());
+  memory.fetch(dq, dquery);
+  memory.fetch(dk, dkey);
+  memory.fetch(dv, dvalue);
+
+  AttentionResults results{{"output", unpacked(output)},
+                           {"log_sum_exp", heads_and_rows(log_sum_exp)},
+                           {"dquery", unpacked(dquery)},
+                           {"dkey", unpacked(dkey)},
+                           {"dvalue", unpacked(dvalue)}};
+  if (p.mask_gradient) {
+    const Tensor dmask = unwritten(p.options.mask);
+    View whole = memory.put(dmask.expand(scores));
+    kernels::attention_mask_gradient(q, k, v, options, y, lse, dy, dl, whole, workspace, memory.stream());
+    memory.fetch(whole, dmask.expand(scores));
+    results.emplace_back("dmask", dmask);
+  }
+  return results;
+}
+
+std::vector<std::string> variants_on_gpu(const kernels::KernelSlot& slot) {
+  std::vector<std::string> names;
+  for (const kernels::Variant& variant : slot.variants())
+    if (variant.device == DeviceType::cuda) names.emplace_back(variant.name);
+  return names;
+}
+
+// In both dtypes: each forward variant with the default backward, each backward variant with the default forward.
+void verify_on_gpu(const std::string& name, AttentionProblem p) {
+  CAPTURE(name);
+  const std::string sizes = fmt::format("batch {} heads {}/{} queries {} keys {} dims {}/{} causal {} window {}",
+                                        p.batch, p.heads, p.key_heads, p.queries, p.keys, p.head_dim, p.value_dim,
+                                        static_cast<int>(p.options.causal), p.options.window);
+  CAPTURE(sizes);
+  for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+    p.dtype = dtype;
+    const std::string dtype_name = name_of(dtype);
+    CAPTURE(dtype_name);
+    const AttentionOracle oracle(p);
+    for (const kernels::KernelSlot* const slot :
+         std::initializer_list<const kernels::KernelSlot*>{&kernels::attention_forward, &kernels::attention_backward}) {
+      for (const std::string& variant : variants_on_gpu(*slot)) {
+        CAPTURE(std::string(slot->name()));
+        CAPTURE(variant);
+        const kernels::ScopedVariant scope(*slot, DeviceType::cuda, variant);
+        CHECK_EQ(oracle.findings(run_on_gpu(p)), "");
+      }
+    }
+  }
+}
+
+const AttentionProblem base{
+    .batch = 2, .heads = 4, .key_heads = 4, .queries = 37, .keys = 53, .head_dim = 16, .value_dim = 24};
+
+template <class Change>
+AttentionProblem with(const Change& change) {
+  AttentionProblem p = base;
+  change(p);
+  return p;
+}
+
+}  // namespace
+
+TEST_CASE("attention on the GPU: lengths around the tiles") {
+  if (no_gpu()) return;
+  using Lengths = std::vector<std::pair<std::int64_t, std::int64_t>>;
+  for (const auto& [queries, keys] :
+       Lengths{{1, 1}, {1, 31}, {33, 1}, {31, 33}, {63, 65}, {64, 64}, {65, 97}, {113, 203}, {130, 40}}) {
+    for (const Causal causal : {Causal::none, Causal::top_left, Causal::bottom_right}) {
+      verify_on_gpu("", {.heads = 1,
+                         .key_heads = 1,
+                         .queries = queries,
+                         .keys = keys,
+                         .head_dim = 64,
+                         .value_dim = 64,
+                         .options = {.causal = causal}});
+    }
+  }
+}
+
+TEST_CASE("attention on the GPU: dimensions and layouts") {
+  if (no_gpu()) return;
+  for (const std::int64_t dim : {1, 8, 31, 32, 40, 64, 96, 128, 200, 256}) {
+    for (const bool transposed : {false, true}) {
+      verify_on_gpu("equal", {.queries = 70,
+                              .keys = 150,
+                              .head_dim = dim,
+                              .value_dim = dim,
+                              .options = {.causal = Causal::bottom_right},
+                              .transposed = transposed});
+    }
+  }
+  verify_on_gpu("value wider", {.queries = 20, .keys = 33, .head_dim = 8, .value_dim = 129});
+  verify_on_gpu("value narrower", {.queries = 20, .keys = 33, .head_dim = 65, .value_dim = 3});
+}
+
+TEST_CASE("attention on the GPU: masks and their gradient") {
+  if (no_gpu()) return;
+  for (const Shape& shape : std::vector<Shape>{{53}, {37, 1}, {37, 53}, {4, 37, 53}, {2, 1, 1, 53}, {2, 4, 37, 53}}) {
+    verify_on_gpu("boolean " + to_string(shape), with([&](AttentionProblem& p) {
+                    p.options.mask = greater(uniform(shape, -1, 1, {}, 6), scalar(-0.2));
+                  }));
+    verify_on_gpu("bias " + to_string(shape), with([&](AttentionProblem& p) {
+                    p.options.mask = uniform(shape, -2, 2, {}, 7);
+                    p.mask_gradient = true;
+                  }));
+  }
+}
+
+TEST_CASE("attention on the GPU: windows, lengths, groups, softcap, ALiBi, dropout, scale") {
+  if (no_gpu()) return;
+  for (const std::int64_t window : {0, 1, 20, 60}) {
+    verify_on_gpu("window", with([&](AttentionProblem& p) { p.options.window = window; }));
+    verify_on_gpu("causal window, 64", with([&](AttentionProblem& p) {
+                    p.queries = 200, p.keys = 260, p.head_dim = p.value_dim = 64, p.heads = p.key_heads = 1;
+                    p.options.window = window;
+                    p.options.causal = Causal::bottom_right;
+                  }));
+  }
+  for (const std::int64_t dim : {16, 64}) {
+    verify_on_gpu("key lengths", with([&](AttentionProblem& p) {
+                    p.head_dim = p.value_dim = dim;
+                    p.options.key_lengths = from_vector<std::int64_t>({0, 31}, {2});
+                  }));
+    for (const std::int64_t key_heads : {1, 2}) {
+      verify_on_gpu("grouped heads", with([&](AttentionProblem& p) {
+                      p.head_dim = p.value_dim = dim;
+                      p.key_heads = key_heads;
+                      p.options.causal = Causal::top_left;
+                    }));
+    }
+  }
+  for (const std::int64_t keys : {53, 52, 51}) {
+    verify_on_gpu("dropout", with([&](AttentionProblem& p) {
+                    p.keys = keys;
+                    p.options.dropout = 0.3;
+                  }));
+  }
+  verify_on_gpu("dropout of everything", with([&](AttentionProblem& p) { p.options.dropout = 1; }));
+  verify_on_gpu("softcap", with([&](AttentionProblem& p) { p.options.softcap = 2; }));
+  verify_on_gpu("ALiBi", with([&](AttentionProblem& p) { p.options.alibi_slopes = uniform({4}, 0, 0.3, {}, 8); }));
+  verify_on_gpu("negative scale", with([&](AttentionProblem& p) { p.options.scale = -0.7; }));
+  verify_on_gpu("scale 0", with([&](AttentionProblem& p) { p.options.scale = 0.0; }));
+  verify_on_gpu("large numbers", with([&](AttentionProblem& p) { p.query_magnitude = 5, p.magnitude = 3; }));
+}
+
+TEST_CASE("attention on the GPU: packed sequences, and everything at once") {
+  if (no_gpu()) return;
+  for (const std::int64_t dim : {16, 64}) {
+    for (const Causal causal : {Causal::none, Causal::bottom_right}) {
+      verify_on_gpu("packed", {.heads = 4,
+                               .key_heads = 2,
+                               .head_dim = dim,
+                               .value_dim = dim,
+                               .options = {.causal = causal},
+                               .query_lengths = {5, 0, 70, 33, 1},
+                               .key_lengths = {7, 3, 100, 0, 40}});
+    }
+  }
+  verify_on_gpu("packed, with all else", {.heads = 4,
+                                          .key_heads = 2,
+                                          .head_dim = 24,
+                                          .value_dim = 16,
+                                          .options = {.causal = Causal::bottom_right,
+                                                      .mask = uniform({4, 109, 150}, -1, 1, {}, 9),
+                                                      .window = 25,
+                                                      .softcap = 3,
+                                                      .alibi_slopes = uniform({5, 4}, 0, 0.3, {}, 8),
+                                                      .dropout = 0.2,
+                                                      .scale = 0.3},
+                                          .query_lengths = {5, 0, 70, 33, 1},
+                                          .key_lengths = {7, 3, 100, 0, 40},
+                                          .mask_gradient = true});
+  verify_on_gpu("all of it", with([&](AttentionProblem& p) {
+                  p.key_heads = 2;
+                  p.options = {.causal = Causal::bottom_right,
+                               .mask = greater(uniform({2, 1, 37, 53}, -1, 1, {}, 6), scalar(-0.2)),
+                               .key_lengths = from_vector<std::int64_t>({29, 53}, {2}),
+                               .window = 25,
+                               .softcap = 5,
+                               .alibi_slopes = uniform({4}, 0, 0.3, {}, 8),
+                               .dropout = 0.2,
+                               .scale = 0.3};
+                  p.transposed = true;
+                }));
+}
+
+TEST_CASE("attention on the GPU: the bits come again") {
+  if (no_gpu()) return;
+  for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+    const AttentionProblem p{.heads = 2,
+                             .key_heads = 1,
+                             .queries = 150,
+                             .keys = 200,
+                             .head_dim = 64,
+                             .value_dim = 64,
+                             .options = {.causal = Causal::bottom_right},
+                             .dtype = dtype};
+    const auto bits = [&] {
+      std::vector<std::vector<double>> all;
+      for (const auto& [name, x] : run_on_gpu(p)) all.push_back(x.to_vector<double>());
+      return all;
+    };
+    const auto first = bits();
+    CHECK_EQ(bits(), first);
+  }
+}
+
+}  // namespace heed::test
