@@ -16,13 +16,6 @@ constexpr const char* json_file = "tokenizer.json";
 constexpr const char* vocabulary_file = "vocab.txt";
 constexpr const char* config_file = "tokenizer_config.json";
 
-// Text that every other part may take for UTF-8.
-std::string valid_utf8(std::string_view text) {
-  std::string result;
-  for (std::size_t at = 0; at < text.size();) append_utf8(result, next_code_point(text, at));
-  return result;
-}
-
 std::vector<std::string> read_vocabulary(const fs::path& path) {
   const std::string text = read_file(path);
   std::vector<std::string> vocabulary;

@@ -69,6 +69,12 @@ void append_utf8(std::string& text, char32_t c) {
   byte(0x80 | (c & 0x3f));
 }
 
+std::string valid_utf8(std::string_view text) {
+  std::string result;
+  for (std::size_t at = 0; at < text.size();) append_utf8(result, next_code_point(text, at));
+  return result;
+}
+
 std::int64_t count_code_points(std::string_view text) {
   std::int64_t count = 0;
   for (std::size_t at = 0; at < text.size(); ++count) next_code_point(text, at);

@@ -13,6 +13,8 @@ namespace heed::nn {
 // maximal part of a character (Unicode 15, section 3.9), as Python's errors="replace" and browsers have it.
 char32_t next_code_point(std::string_view text, std::size_t& at);
 void append_utf8(std::string& text, char32_t c);
+// The same text as valid UTF-8.
+std::string valid_utf8(std::string_view text);
 // How many code points next_code_point finds.
 std::int64_t count_code_points(std::string_view text);
 

@@ -10,6 +10,7 @@
 #include "engine/error.h"
 #include "engine/random.h"
 #include "examples/common/output.h"
+#include "kernels/view.h"
 
 namespace heed::examples {
 
@@ -30,9 +31,14 @@ inline void add_common(CLI::App& verb, CommonOptions& common) {
   verb.add_flag("--quiet", common.output.quiet, "No progress on standard error");
 }
 
+inline Device device_of(const CommonOptions& common) {
+  check(common.device == "cpu", "--device {}: this build has cpu only", common.device);
+  return {};
+}
+
 // Puts them in force, before the verb runs.
 inline void apply(const CommonOptions& common) {
-  check(common.device == "cpu", "--device {}: this build has cpu only", common.device);
+  device_of(common);
   check(common.threads >= 0, "--threads {}: not a number of threads", common.threads);
   if (common.threads > 0) omp_set_num_threads(common.threads);
   manual_seed(common.seed);

@@ -81,6 +81,8 @@ void TrainingRun::step(const Tensor& loss, std::int64_t units) {
   epoch_loss_ += value;
   ++epoch_steps_;
   progress_.step(value, units);
+  const bool due = plan_.save_every > 0 && progress_.seconds() - saved_ >= plan_.save_every;
+  if (due && !plan_.checkpoint.empty()) save();
 }
 
 void TrainingRun::end_epoch(Figures validation) {
@@ -113,10 +115,12 @@ TrainingRecord TrainingRun::record() const {
   return record;
 }
 
-void TrainingRun::save() const {
+void TrainingRun::save() {
   nn::TrainingState state{.step = static_cast<std::int64_t>(record_.losses.size()), .tensors = kept};
   state.metadata = {{"settings", plan_.settings.dump()}, {"data", plan_.data}, {"record", to_json(record()).dump()}};
+  state.metadata["epoch"] = Json{{"loss", epoch_loss_}, {"steps", epoch_steps_}}.dump();
   nn::save_checkpoint(plan_.checkpoint, module_, optimizer_, state);
+  saved_ = progress_.seconds();
 }
 
 void TrainingRun::resume() {
@@ -128,12 +132,16 @@ void TrainingRun::resume() {
     check(other.empty(), "other settings: {}", other);
     check(known.at("data") == plan_.data, "other data: {} there, {} here", known.at("data"), plan_.data);
     record_ = record_from_json(Json::parse(known.at("record")));
+    const Json epoch = Json::parse(known.at("epoch"));
+    epoch_loss_ = epoch.at("loss");
+    epoch_steps_ = epoch.at("steps");
   } catch (const std::exception& error) {
     fail("--resume: the training in {} can't be continued: {}", name, error.what());
   }
   const nn::TrainingState state = nn::load_checkpoint(plan_.checkpoint, module_, optimizer_);
 
   kept = state.tensors;
+  saved_ = record_.seconds;
   progress_.resume(state.step, static_cast<std::int64_t>(record_.epochs.size()), record_.seconds);
 }
 

@@ -48,6 +48,7 @@ struct TrainingPlan {
   // was interrupted at any moment then ends with the same weights to the last bit.
   std::filesystem::path checkpoint = {};
   bool resume = false;
+  double save_every = 0;  // seconds: saves within epochs too, for long ones. 0: not
 };
 
 class TrainingRun {
@@ -56,6 +57,8 @@ class TrainingRun {
   TrainingRun(nn::Module& module, const std::vector<nn::ParameterGroup>& groups, TrainingPlan plan);
 
   std::int64_t first_epoch() const { return static_cast<std::int64_t>(record_.epochs.size()) + 1; }
+  // Steps of that epoch which an interrupted training had taken; a plan without save_every needs not ask.
+  std::int64_t steps_taken() const { return epoch_steps_; }
   // One step of the optimiser down the gradients of a loss that is the mean over `units` examples.
   void step(const Tensor& loss, std::int64_t units);
   void end_epoch(Figures validation);
@@ -70,7 +73,7 @@ class TrainingRun {
 
  private:
   void resume();
-  void save() const;
+  void save();
 
   nn::Module& module_;
   TrainingPlan plan_;
@@ -80,6 +83,7 @@ class TrainingRun {
   TrainingRecord record_;
   double epoch_loss_ = 0;
   std::int64_t epoch_steps_ = 0;
+  double saved_ = 0;  // seconds since the start
 };
 
 }  // namespace heed::examples
