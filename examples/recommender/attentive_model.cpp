@@ -1,6 +1,6 @@
 #include "examples/recommender/attentive_model.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 AttentiveModel::AttentiveModel(const Settings& settings, std::int64_t user_count, std::int64_t item_count)
     : users(user_count + 1, settings.width),
@@ -33,4 +33,4 @@ AttentiveModel::Scored AttentiveModel::operator()(const Examples& examples, bool
   return {out(dropout(tanh(hidden(joined)))).squeeze(2), context.weights};
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -10,7 +10,7 @@
 #include "nn/dropout.h"
 #include "nn/embedding.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 class AttentiveModel : public nn::Module {
  public:
@@ -41,4 +41,4 @@ class AttentiveModel : public nn::Module {
   bool attends_;
 };
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <utility>
 
-#include "examples/recommender/random_stream.h"
+#include "examples/common/random_stream.h"
 #include "kernels/error.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 namespace {
 
@@ -189,4 +189,4 @@ std::vector<std::unique_ptr<Baseline>> standard_baselines(const Histories& histo
   return result;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

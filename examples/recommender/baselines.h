@@ -11,7 +11,7 @@
 #include "examples/recommender/data.h"
 #include "examples/recommender/split.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 // What a scorer is given of one user.
 struct Query {
@@ -80,4 +80,4 @@ class LogisticRegression : public Baseline {
   std::int64_t users_;
 };
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
-#include "examples/recommender/random_stream.h"
+#include "examples/common/random_stream.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 // Streams of the seed, apart from those of users: what is random in an epoch.
@@ -142,4 +142,4 @@ std::vector<SequenceBatch> SequenceSampler::epoch(std::int64_t number) const {
   return batches;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -10,7 +10,7 @@
 #include "examples/recommender/settings.h"
 #include "examples/recommender/split.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 // Windows of several people's histories, padded on the right: from every event of a window the next one is to be told.
 struct SequenceBatch {
@@ -48,4 +48,4 @@ class SequenceSampler {
   std::int64_t events_ = 0;
 };
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -6,10 +6,10 @@
 #include <array>
 #include <string>
 
-#include "examples/recommender/random_stream.h"
+#include "examples/common/random_stream.h"
 #include "kernels/error.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 namespace {
 
@@ -237,4 +237,4 @@ Cinema simulate_cinema(const CinemaSettings& settings) {
   return cinema;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

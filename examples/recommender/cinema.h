@@ -6,7 +6,7 @@
 
 #include "examples/recommender/data.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 // How the simulation goes. There are eight genres; in each, films of falling popularity (Zipf: the n-th has weight
 // 1 / (n + zipf_shift)), most of which have a sequel and many a third part. A visitor goes to the cinema by turns with
@@ -42,4 +42,4 @@ struct Cinema {
 // Deterministic: the same settings give the same data on every platform, whatever the number of threads.
 Cinema simulate_cinema(const CinemaSettings& settings = {});
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

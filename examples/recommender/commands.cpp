@@ -8,15 +8,15 @@
 
 #include "engine/file.h"
 #include "engine/random.h"
+#include "examples/common/progress.h"
+#include "examples/common/text.h"
+#include "examples/common/text_table.h"
 #include "examples/recommender/cinema.h"
 #include "examples/recommender/presentation.h"
-#include "examples/recommender/progress.h"
 #include "examples/recommender/report.h"
-#include "examples/recommender/text.h"
-#include "examples/recommender/text_table.h"
 #include "nn/checkpoint.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -248,4 +248,4 @@ void run(const CompareCommand& command) {
   if (!command.output.report.empty()) write_report(command.output.report, report_of(comparison, "What attention buys"));
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -5,12 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "examples/common/output.h"
 #include "examples/recommender/evaluation.h"
 #include "examples/recommender/readers.h"
 #include "examples/recommender/settings.h"
 #include "examples/recommender/store.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 // Where the data come from: files, or without a path the simulated cinema.
 struct DataOptions {
@@ -18,12 +19,6 @@ struct DataOptions {
   ReadOptions read;
 };
 Interactions read_data(const DataOptions& options);
-
-struct Output {
-  std::string json;    // a path, "-" for standard output, "" for none
-  std::string report;  // path of an HTML report, "" for none
-  bool quiet = false;
-};
 
 struct TrainCommand {
   DataOptions data;
@@ -74,4 +69,4 @@ struct DemoCommand {
 };
 void run(const DemoCommand& command);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -8,7 +8,7 @@
 
 #include "kernels/error.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 namespace {
 
@@ -93,4 +93,4 @@ Interactions InteractionsBuilder::build(std::string source) {
   return result;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 struct Event {
   std::int32_t item = 0;  // index into the items of Interactions
@@ -94,4 +94,4 @@ class InteractionsBuilder {
   std::vector<Event> events_;
 };
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

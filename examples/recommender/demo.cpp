@@ -1,10 +1,10 @@
 // The demonstration: everything the program does, on data it brings along, in a few minutes.
+#include "examples/common/progress.h"
+#include "examples/common/text_table.h"
 #include "examples/recommender/cinema.h"
 #include "examples/recommender/presentation.h"
-#include "examples/recommender/progress.h"
-#include "examples/recommender/text_table.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 Settings demo_settings(std::uint64_t seed) {
@@ -66,4 +66,4 @@ void run(const DemoCommand& command) {
   say(command.output, "More pictures in {}: open it in a browser.", command.output.report);
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -7,11 +7,11 @@
 #include <limits>
 #include <mutex>
 
-#include "examples/recommender/random_stream.h"
+#include "examples/common/random_stream.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/error.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 namespace {
 
@@ -184,4 +184,4 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation) {
   return json;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -13,7 +13,7 @@
 #include "examples/recommender/metrics.h"
 #include "examples/recommender/split.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 // Fills scores [batch, items], row by row.
 using Scorer = std::function<void(std::span<const Query> batch, std::span<float> scores)>;
@@ -60,4 +60,4 @@ Evaluation evaluate(const LeaveOneOut& split, const Scorer& scorer, const Evalua
 // where asked for.
 nlohmann::ordered_json to_json(const Evaluation& evaluation);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -8,7 +8,7 @@
 
 #include "kernels/error.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 namespace {
 
@@ -168,4 +168,4 @@ Sources find_sources(const std::string& path, const ReadOptions& options) try {
   throw Error(fmt::format("{}: {}", path, error.code().message()));
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -8,7 +8,7 @@
 #include "examples/recommender/readers.h"
 #include "examples/recommender/table.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 struct TableFile {
   std::string path;  // empty: there is none
@@ -23,4 +23,4 @@ struct Sources {
 // Finds the files of `path` and how each is laid out. Throws heed::Error where it cannot tell.
 Sources find_sources(const std::string& path, const ReadOptions& options);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

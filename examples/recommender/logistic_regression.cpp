@@ -2,10 +2,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "examples/common/random_stream.h"
 #include "examples/recommender/baselines.h"
-#include "examples/recommender/random_stream.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 namespace {
 
@@ -73,4 +73,4 @@ void LogisticRegression::score(const Query&, std::span<float> scores) const {
                  [](double weight) { return static_cast<float>(weight); });
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

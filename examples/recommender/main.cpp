@@ -1,35 +1,10 @@
 // The attention recommender: train, evaluate, recommend, explain, compare; `demo` shows all of it on data it brings along.
-#include <omp.h>
-#include <unistd.h>
-
-#include <CLI/CLI.hpp>
-#include <cstdio>
-#include <filesystem>
-#include <functional>
-
-#include "engine/file.h"
-#include "engine/random.h"
+#include "examples/common/command_line.h"
+#include "examples/common/settings_json.h"
 #include "examples/recommender/commands.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
-
-// What every verb takes.
-struct CommonOptions {
-  std::uint64_t seed = 1;
-  int threads = 0;
-  std::string device = "cpu";
-  Output output;
-};
-
-void add_common(CLI::App& verb, CommonOptions& common) {
-  verb.add_option("--seed", common.seed, "Seed of everything random")->capture_default_str();
-  verb.add_option("--threads", common.threads, "Threads; 0: one per core. Results do not depend on it")
-      ->capture_default_str();
-  verb.add_option("--device", common.device, "Where to compute; this build has: cpu")->capture_default_str();
-  verb.add_option("--json", common.output.json, "Write the result as JSON to this file, - for standard output");
-  verb.add_flag("--quiet", common.output.quiet, "No progress on standard error");
-}
 
 void add_data(CLI::App& verb, DataOptions& data, const std::string& without) {
   verb.add_option("--data", data.path, "A file or folder of interactions. Without it: " + without);
@@ -44,20 +19,11 @@ void add_data(CLI::App& verb, DataOptions& data, const std::string& without) {
   verb.add_option("--users-file", data.read.users_file, "A file that describes the users, with a header");
 }
 
-// Flags that override settings: each becomes an entry of a JSON object that settings_from_json reads over the preset.
-struct SettingFlags {
-  std::string preset;
-  nlohmann::json overrides = nlohmann::json::object();
-};
-
 void add_settings(CLI::App& verb, SettingFlags& flags) {
   verb.add_option("--preset", flags.preset,
                   "Settings tuned for a data set, by name (ml-100k, video-games) or a JSON file; flags override it");
   const auto add = [&](const std::string& flag, const std::string& name, auto type, const std::string& help) {
-    using Type = decltype(type);
-    verb.add_option_function<Type>(
-            flag, [&flags, name](const Type& value) { flags.overrides[name] = value; }, help)
-        ->group("Settings");
+    add_setting<decltype(type)>(verb, flags, flag, name, help);
   };
   add("--model", "model", std::string(), "sequential (what comes next) or attentive (would they like it)");
   add("--length", "length", std::int64_t(), "Events of history that the model looks at");
@@ -81,17 +47,7 @@ void add_settings(CLI::App& verb, SettingFlags& flags) {
 
 Settings settings_of(const SettingFlags& flags, std::uint64_t seed) {
   Settings settings;
-  if (!flags.preset.empty()) {
-    std::filesystem::path path = flags.preset;
-    if (!path.has_extension()) path = std::filesystem::path(HEED_PRESETS) / (flags.preset + ".json");
-    if (!std::filesystem::exists(path)) {
-      std::string known;
-      for (const auto& entry : std::filesystem::directory_iterator(HEED_PRESETS))
-        known += " " + entry.path().stem().string();
-      fail("preset '{}' is neither a file nor one of:{}", flags.preset, known);
-    }
-    settings = settings_from_json(nlohmann::json::parse(read_file(path)), settings);
-  }
+  if (!flags.preset.empty()) settings = settings_from_json(read_preset(flags.preset, HEED_PRESETS), settings);
   settings.seed = seed;
   settings = settings_from_json(flags.overrides, settings);
   check_settings(settings);
@@ -214,22 +170,15 @@ int run_program(int argc, char** argv) {
   });
 
   CLI11_PARSE(app, argc, argv);
-  check(common.device == "cpu", "--device {}: this build has cpu only", common.device);
-  check(common.threads >= 0, "--threads {}: not a number of threads", common.threads);
-  if (common.threads > 0) omp_set_num_threads(common.threads);
-  manual_seed(common.seed);
+  apply(common);
   action();
   return 0;
 }
 
 }  // namespace
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender
 
 int main(int argc, char** argv) {
-  try {
-    return heed::recommender::run_program(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "recommender: %s\n", error.what());
-    return 1;
-  }
+  using namespace heed::examples;
+  return guarded("recommender", [&] { return recommender::run_program(argc, argv); });
 }

@@ -8,7 +8,7 @@
 
 #include "kernels/error.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 namespace {
 
@@ -164,4 +164,4 @@ GroupedAuc gauc(std::span<const float> scores, std::span<const std::uint8_t> lab
   return result;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

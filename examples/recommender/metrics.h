@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 struct Estimate {
   double value = 0;
@@ -52,4 +52,4 @@ struct GroupedAuc {
 GroupedAuc gauc(std::span<const float> scores, std::span<const std::uint8_t> labels,
                 std::span<const std::int32_t> users);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -4,20 +4,10 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/file.h"
-#include "examples/recommender/progress.h"
-#include "examples/recommender/text_table.h"
+#include "examples/common/progress.h"
+#include "examples/common/text_table.h"
 
-namespace heed::recommender {
-
-void write_json(const Output& output, const nlohmann::ordered_json& json) {
-  if (output.json.empty()) return;
-  if (output.json == "-") {
-    fmt::print("{}\n", json.dump());
-  } else {
-    write_file(output.json, json.dump(2) + "\n");
-  }
-}
+namespace heed::examples::recommender {
 
 std::string with_interval(const Estimate& estimate) {
   if (estimate.low == estimate.high) return fmt::format("{:.4f}", estimate.value);
@@ -158,4 +148,4 @@ Report report_of(const Comparison& comparison, const std::string& title) {
   return report;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -1,33 +1,11 @@
 // What the commands show: lines, tables, and the parts of a report.
 #pragma once
 
-#include <fmt/format.h>
-
-#include <cstdio>
-
+#include "examples/common/output.h"
 #include "examples/recommender/commands.h"
 #include "examples/recommender/report.h"
 
-namespace heed::recommender {
-
-// A line of the result, on standard output, unless that is for JSON.
-template <class... Args>
-void say(const Output& output, fmt::format_string<Args...> format, Args&&... args) {
-  if (output.json == "-") return;
-  fmt::print("{}\n", fmt::format(format, std::forward<Args>(args)...));
-}
-
-// A remark, on standard error.
-template <class... Args>
-void note(fmt::format_string<Args...> format, Args&&... args) {
-  fmt::print(stderr, "{}\n", fmt::format(format, std::forward<Args>(args)...));
-}
-template <class... Args>
-void note_unless(bool quiet, fmt::format_string<Args...> format, Args&&... args) {
-  if (!quiet) note(format, std::forward<Args>(args)...);
-}
-
-void write_json(const Output& output, const nlohmann::ordered_json& json);
+namespace heed::examples::recommender {
 
 // "0.1234 [0.1123, 0.1345]", or "0.1234" where there is no interval
 std::string with_interval(const Estimate& estimate);
@@ -67,4 +45,4 @@ Report report_of(const Comparison& comparison, const std::string& title);
 
 TrainedModel train_model(Interactions data, const Settings& settings, const TrainingOptions& options);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

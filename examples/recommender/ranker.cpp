@@ -8,7 +8,7 @@
 #include "examples/recommender/sequential_model.h"
 #include "examples/recommender/windows.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 // `weights` of the window's events, put where those events stand in the whole history.
@@ -166,4 +166,4 @@ std::vector<Recommended> recommend(const Ranker& ranker, const Person& person, s
   return result;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -11,7 +11,7 @@
 #include "examples/recommender/windows.h"
 #include "nn/module.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 class Ranker {
  public:
@@ -49,4 +49,4 @@ struct Recommended {
 // The k best, best first, ties in the order of the items; without what the person has met unless include_seen.
 std::vector<Recommended> recommend(const Ranker& ranker, const Person& person, std::int64_t k, bool include_seen);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -10,7 +10,7 @@
 #include "examples/recommender/table.h"
 #include "kernels/error.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 namespace {
 
@@ -168,4 +168,4 @@ Interactions read_interactions(const std::string& path, const ReadOptions& optio
   return result;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -6,7 +6,7 @@
 
 #include "examples/recommender/data.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 struct ReadOptions {
   // "auto", or one of format_names(). "auto" goes by the names of the files in a folder, and by the first line of a
@@ -35,4 +35,4 @@ const std::vector<std::string>& format_names();
 // row that does not hold what it should.
 Interactions read_interactions(const std::string& path, const ReadOptions& options = {});
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

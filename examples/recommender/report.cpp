@@ -11,9 +11,10 @@
 #include <string_view>
 
 #include "engine/error.h"
+#include "examples/common/page.h"
 #include "examples/recommender/report_files.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -108,43 +109,6 @@ Json report_json(const Report& report) {
           {"people", std::move(people)}};
 }
 
-std::string replaced(std::string_view text, const std::map<char, std::string_view>& replacements) {
-  std::string result;
-  for (const char c : text) {
-    const auto found = replacements.find(c);
-    if (found == replacements.end()) {
-      result += c;
-    } else {
-      result += found->second;
-    }
-  }
-  return result;
-}
-
-std::string escaped_html(std::string_view text) {
-  return replaced(text, {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&#39;"}});
-}
-
-// JSON that may stand in a <script>: without '<', nothing in it can end the element or open a comment. The three
-// characters occur in strings only.
-std::string escaped_json(const Json& json) {
-  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return replaced(text, {{'<', "\\u003c"}, {'>', "\\u003e"}, {'&', "\\u0026"}});
-}
-
-// Fills the places {{name}} of a page, in one pass: what is filled in may itself hold anything.
-std::string filled(std::string_view page, const std::map<std::string_view, std::string_view>& contents) {
-  std::string result;
-  while (true) {
-    const std::size_t open = page.find("{{");
-    result += page.substr(0, open);
-    if (open == std::string_view::npos) return result;
-    const std::size_t close = page.find("}}", open);
-    result += contents.at(page.substr(open + 2, close - open - 2));
-    page.remove_prefix(close + 2);
-  }
-}
-
 // The mean of the finite values in every window of values[i - reach] to values[i + reach]; NaN where there are none.
 std::vector<double> moving_average(const std::vector<std::pair<double, double>>& points, std::size_t reach) {
   std::vector<double> sums{0}, counts{0};
@@ -208,4 +172,4 @@ std::string render_report(const Report& report) {
       {{"title", title}, {"style", report_css}, {"data", data}, {"library", chart_min_js}, {"script", report_js}});
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -11,7 +11,7 @@
 #include "engine/file.h"
 #include "examples/recommender/metrics.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 struct Report {
   std::string title;
@@ -82,4 +82,4 @@ inline void write_report(const std::filesystem::path& path, const Report& report
   write_file(path, render_report(report));
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

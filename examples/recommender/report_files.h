@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 extern const std::string_view
     report_html;  // the page, with places {{title}}, {{style}}, {{data}}, {{library}}, {{script}}
@@ -11,4 +11,4 @@ extern const std::string_view report_css;
 extern const std::string_view report_js;     // draws the page from {{data}}
 extern const std::string_view chart_min_js;  // Chart.js, which draws the curves
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -4,7 +4,7 @@
 #include <limits>
 #include <unordered_set>
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 // The penalty on looking back, -slope * distance for each head, and -inf for looking ahead: [heads, length, length].
@@ -115,4 +115,4 @@ Tensor sequential_loss(const SequentialModel& model, const Settings& settings, c
   return of_positive + of_negatives;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

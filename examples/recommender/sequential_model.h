@@ -11,7 +11,7 @@
 #include "nn/positional.h"
 #include "nn/transformer.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 // Which items somebody had met up to an event: for models that are aware of repeats.
 struct Seen {
@@ -54,4 +54,4 @@ class SequentialModel : public nn::Module {
 Tensor sequential_loss(const SequentialModel& model, const Settings& settings, const Tensor& hidden,
                        const Tensor& target, const Tensor& negatives, const Seen& seen);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -4,12 +4,12 @@
 #include <numeric>
 #include <unordered_set>
 
+#include "examples/common/progress.h"
+#include "examples/common/text.h"
+#include "examples/common/text_table.h"
 #include "examples/recommender/presentation.h"
-#include "examples/recommender/progress.h"
-#include "examples/recommender/text.h"
-#include "examples/recommender/text_table.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -177,4 +177,4 @@ void run(const RecommendCommand& command) {
   write_json(command.output, json);
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -1,10 +1,8 @@
 #include "examples/recommender/settings.h"
 
-#include <set>
+#include "examples/common/settings_json.h"
 
-#include "engine/error.h"
-
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 // Calls visit(name, member) for every setting: the one list of them.
@@ -40,18 +38,7 @@ void for_each_setting(SettingsType& s, Visit&& visit) {
 }  // namespace
 
 Settings settings_from_json(const nlohmann::json& json, Settings base) {
-  check(json.is_object(), "settings: expected a JSON object");
-  std::set<std::string> known;
-  for_each_setting(base, [&](const char* name, auto& member) {
-    known.insert(name);
-    if (!json.contains(name)) return;
-    try {
-      member = json.at(name).template get<std::decay_t<decltype(member)>>();
-    } catch (const nlohmann::json::exception&) {
-      fail("settings: {} cannot be {}", name, json.at(name).dump());
-    }
-  });
-  for (const auto& [key, value] : json.items()) check(known.contains(key), "settings: there is no setting '{}'", key);
+  read_settings(json, [&](auto&& visit) { for_each_setting(base, visit); });
   return base;
 }
 
@@ -62,35 +49,29 @@ nlohmann::json to_json(const Settings& settings) {
 }
 
 void check_settings(const Settings& s) {
-  const auto positive = [](const char* name, auto value) {
-    check(value > 0, "settings: {} is {}, not positive", name, value);
-  };
-  const auto share = [](const char* name, double value) {
-    check(value >= 0 && value < 1, "settings: {} is {}, not in [0, 1)", name, value);
-  };
   check(s.model == "sequential" || s.model == "attentive", "settings: model '{}' is neither sequential nor attentive",
         s.model);
   check(s.loss == "softmax" || s.loss == "sampled" || s.loss == "bce" || s.loss == "gbce",
         "settings: loss '{}' is none of softmax, sampled, bce, gbce", s.loss);
-  positive("length", s.length);
-  positive("width", s.width);
-  positive("layers", s.layers);
-  positive("heads", s.heads);
-  positive("hidden", s.hidden);
-  positive("negatives", s.negatives);
-  positive("epochs", s.epochs);
-  positive("batch_events", s.batch_events);
-  positive("learning_rate", s.learning_rate);
+  require_positive("length", s.length);
+  require_positive("width", s.width);
+  require_positive("layers", s.layers);
+  require_positive("heads", s.heads);
+  require_positive("hidden", s.hidden);
+  require_positive("negatives", s.negatives);
+  require_positive("epochs", s.epochs);
+  require_positive("batch_events", s.batch_events);
+  require_positive("learning_rate", s.learning_rate);
   check(s.width % s.heads == 0, "settings: width {} is not a multiple of heads {}", s.width, s.heads);
   check(s.recency_slopes.empty() || static_cast<std::int64_t>(s.recency_slopes.size()) == s.heads,
         "settings: {} recency_slopes for {} heads", s.recency_slopes.size(), s.heads);
   check(!s.repeat_aware || s.loss == "softmax", "settings: repeat_aware needs the loss softmax, not {}", s.loss);
-  share("dropout", s.dropout);
-  share("attention_dropout", s.attention_dropout);
-  share("label_smoothing", s.label_smoothing);
-  share("warm_up", s.warm_up);
+  require_share("dropout", s.dropout);
+  require_share("attention_dropout", s.attention_dropout);
+  require_share("label_smoothing", s.label_smoothing);
+  require_share("warm_up", s.warm_up);
   check(s.weight_decay >= 0, "settings: weight_decay is {}", s.weight_decay);
   check(s.clip_norm >= 0, "settings: clip_norm is {}", s.clip_norm);
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 struct Settings {
   std::string model = "sequential";  // or "attentive"
@@ -56,4 +56,4 @@ nlohmann::json to_json(const Settings& settings);
 // Throws heed::Error naming the setting that makes no sense.
 void check_settings(const Settings& settings);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

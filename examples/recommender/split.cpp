@@ -6,7 +6,7 @@
 
 #include "kernels/error.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 namespace {
 
@@ -63,4 +63,4 @@ GlobalTimeSplit split_by_time(const Interactions& data, double threshold) {
           {all.begin() + test, all.end()}};
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -7,7 +7,7 @@
 
 #include "examples/recommender/data.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 enum class Part { validation, test };
 
@@ -45,4 +45,4 @@ struct GlobalTimeSplit {
 };
 GlobalTimeSplit split_by_time(const Interactions& data, double threshold);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

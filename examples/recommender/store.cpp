@@ -7,7 +7,7 @@
 #include "engine/safetensors.h"
 #include "nn/checkpoint.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -133,4 +133,4 @@ Interactions adopt(const Interactions& data, const Interactions& catalogue, std:
   return result;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

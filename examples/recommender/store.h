@@ -13,7 +13,7 @@
 #include "examples/recommender/ranker.h"
 #include "examples/recommender/training.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 struct TrainedModel {
   Settings settings;
@@ -31,4 +31,4 @@ TrainedModel load_model(const std::filesystem::path& folder);
 // left out; `unknown` tells how many.
 Interactions adopt(const Interactions& data, const Interactions& catalogue, std::int64_t& unknown);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

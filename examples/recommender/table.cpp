@@ -7,7 +7,7 @@
 
 #include "kernels/error.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 namespace {
 
@@ -126,4 +126,4 @@ double Table::number(std::size_t column) const {
   return value;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

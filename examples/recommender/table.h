@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include "examples/recommender/text.h"
+#include "examples/common/text.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 struct TableLayout {
   std::string separator;           // "\t", ",", "::", ...; " " means any run of blanks and tabs
@@ -48,4 +48,4 @@ class Table {
   std::vector<std::string> unquoted_;
 };
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

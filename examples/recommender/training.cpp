@@ -3,17 +3,33 @@
 #include <cmath>
 #include <unordered_set>
 
+#include "examples/common/random_stream.h"
+#include "examples/common/training_run.h"
 #include "examples/recommender/attentive_model.h"
 #include "examples/recommender/batches.h"
-#include "examples/recommender/random_stream.h"
 #include "examples/recommender/sequential_model.h"
-#include "examples/recommender/training_run.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 constexpr double unknown_user_share = 0.1;  // of the training examples, told without the user's name
 constexpr std::uint64_t examples_stream = 5ull << 60;
+
+TrainingPlan plan_of(const Settings& settings, const TrainingOptions& options, const Interactions& data,
+                     std::int64_t steps_per_epoch, const std::string& unit) {
+  return {.settings = to_json(settings),
+          .data = fmt::format("{} users, {} items, {} events", data.users(), data.items(), data.events.size()),
+          .epochs = settings.epochs,
+          .steps_per_epoch = steps_per_epoch,
+          .learning_rate = settings.learning_rate,
+          .weight_decay = settings.weight_decay,
+          .warm_up = settings.warm_up,
+          .clip_norm = settings.clip_norm,
+          .unit = unit,
+          .quiet = options.quiet,
+          .checkpoint = options.checkpoint,
+          .resume = options.resume};
+}
 
 bool is_due(std::int64_t epoch, std::int64_t epochs, std::int64_t every) {
   if (every <= 0) every = std::max<std::int64_t>(1, epochs / 5);
@@ -39,7 +55,9 @@ TrainingRecord train_sequential(Ranker& ranker, const LeaveOneOut& split, const 
   if (settings.fit_validation) histories = split.histories(Part::test);
   const SequenceSampler sampler(histories, split.data().items(), settings);
 
-  TrainingRun run(model, settings, options, split.data(), static_cast<std::int64_t>(sampler.epoch(0).size()), "events");
+  const auto steps_per_epoch = static_cast<std::int64_t>(sampler.epoch(0).size());
+  TrainingRun run(model, nn::decay_matrices_only(model),
+                  plan_of(settings, options, split.data(), steps_per_epoch, "events"));
   for (std::int64_t epoch = run.first_epoch(); epoch <= settings.epochs; ++epoch) {
     model.train();
     for (const SequenceBatch& batch : sampler.epoch(epoch - 1)) {
@@ -119,7 +137,7 @@ TrainingRecord train_attentive(Ranker& ranker, const Interactions& data, const G
   for (const Labelled& row : split.validation) validation_labels.push_back(row.positive ? 1 : 0);
   const auto per_batch = static_cast<std::size_t>(settings.batch_events);
   const auto steps_per_epoch = static_cast<std::int64_t>((split.train.size() + per_batch - 1) / per_batch);
-  TrainingRun run(model, settings, options, data, steps_per_epoch, "examples");
+  TrainingRun run(model, nn::decay_matrices_only(model), plan_of(settings, options, data, steps_per_epoch, "examples"));
   for (std::int64_t epoch = run.first_epoch(); epoch <= settings.epochs; ++epoch) {
     model.train();
     RandomStream random(settings.seed, examples_stream + static_cast<std::uint64_t>(epoch));
@@ -137,14 +155,11 @@ TrainingRecord train_attentive(Ranker& ranker, const Interactions& data, const G
     forget_untrained_users(model, split.train);
     const std::vector<float> logits = pointwise_logits(ranker, data, split.validation, settings);
     const double quality = auc(logits, validation_labels).value;
-    if (quality > run.best("auc")) {
-      run.kept.clear();
-      for (const auto& [name, tensor] : model.state_dict()) run.kept.emplace_back(name, tensor.detach().clone());
-    }
+    if (quality > run.best("auc")) run.keep_weights();
     run.end_epoch({{"auc", quality}, {"log_loss", log_loss(logits, validation_labels).value}});
   }
   model.load_state_dict(run.kept);
   return run.record();
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -6,27 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "examples/common/training_run.h"
 #include "examples/recommender/evaluation.h"
 #include "examples/recommender/ranker.h"
 
-namespace heed::recommender {
-
-struct EpochRecord {
-  std::int64_t epoch = 0;                                  // from 1
-  double loss = 0;                                         // mean over the epoch
-  double seconds = 0;                                      // since the start
-  std::vector<std::pair<std::string, double>> validation;  // name and value, where it was measured
-};
-
-// What a training leaves beside the weights.
-struct TrainingRecord {
-  std::vector<EpochRecord> epochs;
-  std::vector<double> losses;  // of every step
-  double seconds = 0;
-  std::int64_t parameters = 0;
-};
-nlohmann::ordered_json to_json(const TrainingRecord& record);
-TrainingRecord record_from_json(const nlohmann::ordered_json& json);
+namespace heed::examples::recommender {
 
 struct TrainingOptions {
   bool quiet = false;
@@ -52,4 +36,4 @@ Scorer scorer_of(const Ranker& ranker);
 std::vector<float> pointwise_logits(const Ranker& ranker, const Interactions& data, std::span<const Labelled> rows,
                                     const Settings& settings);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

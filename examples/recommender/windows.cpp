@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 Windows windows_of(std::span<const Person> people, std::int64_t length, double like_from) {
   const auto count = static_cast<std::int64_t>(people.size());
@@ -41,4 +41,4 @@ Windows windows_of(std::span<const Person> people, std::int64_t length, double l
   return windows;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

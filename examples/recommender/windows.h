@@ -7,7 +7,7 @@
 #include "engine/ops.h"
 #include "examples/recommender/data.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 
 // Somebody to recommend to: what they met, oldest first, and which of it the model must not look at.
 struct Person {
@@ -26,4 +26,4 @@ struct Windows {
 };
 Windows windows_of(std::span<const Person> people, std::int64_t length, double like_from);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "kernels/attention/attention.h"
-#include "kernels/dtypes.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/dtypes.h"
 #include "kernels/random/philox.h"

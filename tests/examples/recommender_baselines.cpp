@@ -12,15 +12,16 @@
 #include <string>
 #include <vector>
 
+#include "examples/common/random_stream.h"
 #include "examples/recommender/cinema.h"
 #include "examples/recommender/evaluation.h"
-#include "examples/recommender/random_stream.h"
 #include "examples/recommender/readers.h"
 #include "kernels/error.h"
 
 namespace {
 
-using namespace heed::recommender;
+using namespace heed::examples;
+using namespace heed::examples::recommender;
 
 // Users a, b, c, ... with these items, in this order.
 Interactions users_with(const std::vector<std::vector<int>>& sequences, int items) {

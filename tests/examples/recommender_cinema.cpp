@@ -10,14 +10,15 @@
 #include <string>
 #include <vector>
 
+#include "examples/common/random_stream.h"
 #include "examples/recommender/metrics.h"
-#include "examples/recommender/random_stream.h"
 #include "examples/recommender/split.h"
 #include "kernels/error.h"
 
 namespace {
 
-using namespace heed::recommender;
+using namespace heed::examples;
+using namespace heed::examples::recommender;
 
 // FNV-1a over everything that a model could learn from.
 std::uint64_t fingerprint(const Interactions& data) {

@@ -9,13 +9,14 @@
 #include <numeric>
 #include <vector>
 
-#include "examples/recommender/random_stream.h"
+#include "examples/common/random_stream.h"
 #include "examples/recommender/split.h"
 #include "kernels/error.h"
 
 namespace {
 
-using namespace heed::recommender;
+using namespace heed::examples;
+using namespace heed::examples::recommender;
 
 bool near(double a, double b, double tolerance = 1e-12) {
   return std::abs(a - b) <= tolerance;

@@ -8,13 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "examples/recommender/text.h"
+#include "examples/common/text.h"
 #include "kernels/error.h"
 #include "tests/harness/temporary_folder.h"
 
 namespace {
 
-using namespace heed::recommender;
+using namespace heed::examples;
+using namespace heed::examples::recommender;
 using heed::test::TemporaryFolder;
 
 std::vector<std::string> item_ids_of(const Interactions& data, const std::string& user) {

@@ -13,7 +13,8 @@
 
 namespace {
 
-using namespace heed::recommender;
+using namespace heed::examples;
+using namespace heed::examples::recommender;
 using Json = nlohmann::json;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();

@@ -8,7 +8,7 @@
 #include "tests/harness/examine.h"
 #include "tests/harness/temporary_folder.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 using test::message_of;
@@ -206,4 +206,4 @@ TEST_CASE("recommender: settings that make no sense are refused by name") {
   CHECK_EQ(to_json(settings_from_json(to_json(settings))), to_json(settings));
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

@@ -4,7 +4,11 @@
 
 namespace heed::test {
 
-Golden::Golden(const std::string& name) : tensors_(nn::load_tensors(HEED_GOLDEN_FOLDER "/" + name + ".safetensors")) {}
+std::filesystem::path golden_folder() {
+  return HEED_GOLDEN_FOLDER;
+}
+
+Golden::Golden(const std::string& name) : tensors_(nn::load_tensors(golden_folder() / (name + ".safetensors"))) {}
 
 const Tensor& Golden::operator[](const std::string& name) const {
   for (const auto& [key, tensor] : tensors_) {

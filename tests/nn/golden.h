@@ -1,11 +1,15 @@
 // What PyTorch computes, from the files that tests/golden/make_nn_golden.py writes.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "nn/module.h"
 
 namespace heed::test {
+
+// tests/golden/, where the golden files lie.
+std::filesystem::path golden_folder();
 
 class Golden {
  public:

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace heed::recommender {
+namespace heed::examples {
 
 // Reads `path` in blocks of 1 MiB; memory does not grow with the file. Takes LF and CRLF line ends, a missing final line
 // end and a UTF-8 byte order mark; skips blank lines, which carry no data. Throws heed::Error, naming the file, where it
@@ -58,4 +58,4 @@ bool parse_number(std::string_view text, double& value);
 // Text for an error message: at most 120 bytes, what cannot be printed escaped.
 std::string excerpt(std::string_view text);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples

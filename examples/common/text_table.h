@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace heed::recommender {
+namespace heed::examples {
 
 // Columns as wide as their widest cell, counted in characters (UTF-8). The first column and those in `left` are aligned
 // left, the others right. The first row is the heading.
@@ -13,4 +13,4 @@ std::string text_table(const std::vector<std::vector<std::string>>& rows, const 
 // Cut to `width` characters, the last of them "…" where something is missing.
 std::string shortened(const std::string& text, std::size_t width);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples

@@ -1,11 +1,11 @@
-#include "examples/recommender/training_run.h"
+#include "examples/common/training_run.h"
 
 #include <cmath>
 #include <limits>
 
-#include "nn/checkpoint.h"
+#include "engine/autograd.h"
 
-namespace heed::recommender {
+namespace heed::examples {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -57,20 +57,16 @@ TrainingRecord record_from_json(const Json& json) {
   return record;
 }
 
-TrainingRun::TrainingRun(nn::Module& module, const Settings& settings, const TrainingOptions& options,
-                         const Interactions& data, std::int64_t steps_per_epoch, const std::string& unit)
+TrainingRun::TrainingRun(nn::Module& module, const std::vector<nn::ParameterGroup>& groups, TrainingPlan plan)
     : module_(module),
-      settings_(settings),
-      options_(options),
-      data_(fmt::format("{} users, {} items, {} events", data.users(), data.items(), data.events.size())),
-      optimizer_(nn::decay_matrices_only(module),
-                 {.lr = settings.learning_rate, .weight_decay = settings.weight_decay}),
-      progress_(unit, steps_per_epoch * settings.epochs, settings.epochs, options.quiet) {
-  const std::int64_t steps = steps_per_epoch * settings.epochs;
-  const auto rise = std::max<std::int64_t>(1, std::llround(settings.warm_up * static_cast<double>(steps)));
+      plan_(std::move(plan)),
+      optimizer_(groups, {.lr = plan_.learning_rate, .weight_decay = plan_.weight_decay}),
+      progress_(plan_.unit, plan_.steps_per_epoch * plan_.epochs, plan_.epochs, plan_.quiet) {
+  const std::int64_t steps = plan_.steps_per_epoch * plan_.epochs;
+  const auto rise = std::max<std::int64_t>(1, std::llround(plan_.warm_up * static_cast<double>(steps)));
   schedule_ = nn::warmup(rise, nn::cosine(std::max<std::int64_t>(1, steps - rise)));
   record_.parameters = module.parameter_count();
-  if (options.resume) resume();
+  if (plan_.resume) resume();
 }
 
 void TrainingRun::step(const Tensor& loss, std::int64_t units) {
@@ -79,12 +75,14 @@ void TrainingRun::step(const Tensor& loss, std::int64_t units) {
   check(std::isfinite(value), "training: the loss is {} in step {}; a smaller learning rate may help", value, step);
   optimizer_.zero_grad();
   backward(loss);
-  if (settings_.clip_norm > 0) optimizer_.clip_grad_norm(settings_.clip_norm);
+  if (plan_.clip_norm > 0) optimizer_.clip_grad_norm(plan_.clip_norm);
   optimizer_.step(schedule_(step));
   record_.losses.push_back(value);
   epoch_loss_ += value;
   ++epoch_steps_;
   progress_.step(value, units);
+  const bool due = plan_.save_every > 0 && progress_.seconds() - saved_ >= plan_.save_every;
+  if (due && !plan_.checkpoint.empty()) save();
 }
 
 void TrainingRun::end_epoch(Figures validation) {
@@ -94,7 +92,7 @@ void TrainingRun::end_epoch(Figures validation) {
   epoch_steps_ = 0;
   progress_.epoch(note_of(entry));
   record_.epochs.push_back(std::move(entry));
-  if (!options_.checkpoint.empty()) save();
+  if (!plan_.checkpoint.empty()) save();
 }
 
 double TrainingRun::best(const std::string& figure) const {
@@ -106,34 +104,45 @@ double TrainingRun::best(const std::string& figure) const {
   return best;
 }
 
+void TrainingRun::keep_weights() {
+  kept.clear();
+  for (const auto& [name, tensor] : module_.state_dict()) kept.emplace_back(name, tensor.detach().clone());
+}
+
 TrainingRecord TrainingRun::record() const {
   TrainingRecord record = record_;
   record.seconds = progress_.seconds();
   return record;
 }
 
-void TrainingRun::save() const {
+void TrainingRun::save() {
   nn::TrainingState state{.step = static_cast<std::int64_t>(record_.losses.size()), .tensors = kept};
-  state.metadata = {{"settings", to_json(settings_).dump()}, {"data", data_}, {"record", to_json(record()).dump()}};
-  nn::save_checkpoint(options_.checkpoint, module_, optimizer_, state);
+  state.metadata = {{"settings", plan_.settings.dump()}, {"data", plan_.data}, {"record", to_json(record()).dump()}};
+  state.metadata["epoch"] = Json{{"loss", epoch_loss_}, {"steps", epoch_steps_}}.dump();
+  nn::save_checkpoint(plan_.checkpoint, module_, optimizer_, state);
+  saved_ = progress_.seconds();
 }
 
 void TrainingRun::resume() {
-  const std::string name = options_.checkpoint.string();
-  check(nn::has_checkpoint(options_.checkpoint), "--resume: there is no interrupted training in {}", name);
+  const std::string name = plan_.checkpoint.string();
+  check(nn::has_checkpoint(plan_.checkpoint), "--resume: there is no interrupted training in {}", name);
   try {
-    const std::map<std::string, std::string> known = nn::read_training_state(options_.checkpoint).metadata;
-    const std::string other = differences(nlohmann::json::parse(known.at("settings")), to_json(settings_));
+    const std::map<std::string, std::string> known = nn::read_training_state(plan_.checkpoint).metadata;
+    const std::string other = differences(nlohmann::json::parse(known.at("settings")), plan_.settings);
     check(other.empty(), "other settings: {}", other);
-    check(known.at("data") == data_, "other data: {} there, {} here", known.at("data"), data_);
+    check(known.at("data") == plan_.data, "other data: {} there, {} here", known.at("data"), plan_.data);
     record_ = record_from_json(Json::parse(known.at("record")));
+    const Json epoch = Json::parse(known.at("epoch"));
+    epoch_loss_ = epoch.at("loss");
+    epoch_steps_ = epoch.at("steps");
   } catch (const std::exception& error) {
     fail("--resume: the training in {} can't be continued: {}", name, error.what());
   }
-  const nn::TrainingState state = nn::load_checkpoint(options_.checkpoint, module_, optimizer_);
+  const nn::TrainingState state = nn::load_checkpoint(plan_.checkpoint, module_, optimizer_);
 
   kept = state.tensors;
+  saved_ = record_.seconds;
   progress_.resume(state.step, static_cast<std::int64_t>(record_.epochs.size()), record_.seconds);
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-namespace heed::recommender {
+namespace heed::examples {
 
 // Written to standard error, so that a program's results have standard output to themselves.
 //
@@ -44,4 +44,4 @@ std::string format_duration(double seconds);
 // "12,345"
 std::string format_count(double value);
 
-}  // namespace heed::recommender
+}  // namespace heed::examples

@@ -1,5 +1,5 @@
 // Tables for the terminal, where a letter of two bytes takes one place.
-#include "examples/recommender/text_table.h"
+#include "examples/common/text_table.h"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,7 @@
 
 namespace {
 
-using namespace heed::recommender;
+using namespace heed::examples;
 
 TEST_CASE("text_table: the first column left, the others right") {
   CHECK(text_table({{"film", "score"}, {"Heat", "1.5"}, {"Alien", "10.25"}}) ==

@@ -1,4 +1,4 @@
-#include "examples/recommender/text.h"
+#include "examples/common/text.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@
 
 #include "kernels/error.h"
 
-namespace heed::recommender {
+namespace heed::examples {
 
 namespace {
 
@@ -167,4 +167,4 @@ std::string excerpt(std::string_view text) {
   return result + (text.size() > most ? "...'" : "'");
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples

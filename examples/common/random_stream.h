@@ -6,7 +6,7 @@
 
 #include "kernels/random/philox.h"
 
-namespace heed::recommender {
+namespace heed::examples {
 
 // One of 2^64 independent streams of a seed: a user, say, has a stream of its own.
 class RandomStream {
@@ -49,4 +49,4 @@ class RandomStream {
   kernels::PhiloxBlock words_{};
 };
 
-}  // namespace heed::recommender
+}  // namespace heed::examples

@@ -1,4 +1,4 @@
-#include "examples/recommender/progress.h"
+#include "examples/common/progress.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdio>
 
-namespace heed::recommender {
+namespace heed::examples {
 
 Progress::Progress(std::string unit, std::int64_t total_steps, std::int64_t total_epochs, bool quiet)
     : unit_(std::move(unit)),
@@ -88,4 +88,4 @@ std::string format_count(double value) {
   return digits;
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples

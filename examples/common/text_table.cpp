@@ -1,8 +1,8 @@
-#include "examples/recommender/text_table.h"
+#include "examples/common/text_table.h"
 
 #include <algorithm>
 
-namespace heed::recommender {
+namespace heed::examples {
 namespace {
 
 bool continues_character(char byte) {
@@ -50,4 +50,4 @@ std::string shortened(const std::string& text, std::size_t width) {
   return text.substr(0, end) + "…";
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples
