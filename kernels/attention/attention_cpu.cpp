@@ -4,32 +4,16 @@
 #include <vector>
 
 #include "kernels/attention/attention.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/attention/reference.h"
 #include "kernels/dtypes.h"
-#include "kernels/random/philox.h"
 
 namespace heed::kernels {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-// One head of a view [batch, heads, rows, columns], rows counted from the start of a sequence.
 template <class T>
-struct Head {
-  T* data;
-  std::int64_t row_stride, column_stride;
-
-  Head(const View& x, std::int64_t b, std::int64_t h, std::int64_t first_row)
-      : data(x.as<T>() + b * x.strides[0] + h * x.strides[1] + first_row * x.strides[2]),
-        row_stride(x.strides[2]),
-        column_stride(x.strides[3]) {}
-  double operator()(std::int64_t row, std::int64_t column) const {
-    return static_cast<double>(static_cast<float>(data[row * row_stride + column * column_stride]));
-  }
-  void set(std::int64_t row, std::int64_t column, double value) const {
-    data[row * row_stride + column * column_stride] = static_cast<T>(static_cast<float>(value));
-  }
-};
+using Head = PlainHead<T>;
 
 template <class T>
 double dot(const Head<T>& a, std::int64_t i, const Head<T>& b, std::int64_t j, std::int64_t n) {
@@ -38,74 +22,23 @@ double dot(const Head<T>& a, std::int64_t i, const Head<T>& b, std::int64_t j, s
   return sum;
 }
 
-struct Inputs {
-  const View &query, &key, &value;
-  const AttentionOptions& options;
-  std::int64_t group() const { return query.shape[1] / key.shape[1]; }
-};
-
-// What one query sees: query i of a sequence, in head h.
 template <class T>
-struct Row {
-  const Inputs& in;
-  std::int64_t s, h;
-  AttentionSequence sequence = attention_sequence(in.query, in.key, in.options, s);
-  std::int64_t key_head = h / in.group();
+struct Row : PlainRow {
   Head<T> q{in.query, sequence.batch, h, sequence.first_query};
   Head<T> k{in.key, sequence.batch, key_head, sequence.first_key};
   Head<T> v{in.value, sequence.batch, key_head, sequence.first_key};
-  std::int64_t i = 0;
 
-  AttentionSpan keys() const {
-    return keys_of_query(in.options.causal, in.options.window, sequence.shift, sequence.keys, i);
-  }
-
-  // `slope`: of the softcap at this product.
-  double score(std::int64_t j, double* slope = nullptr) const {
-    const AttentionOptions& o = in.options;
-    double score = dot(q, i, k, j, in.query.shape[3]) * o.scale;
-    if (o.softcap > 0) {
-      const double t = std::tanh(score / o.softcap);
-      if (slope != nullptr) *slope = 1 - t * t;
-      score = o.softcap * t;
-    }
-    if (o.alibi_slopes.data != nullptr) {
-      const View& slopes = o.alibi_slopes;
-      const double alibi = static_cast<double>(slopes.as<float>()[s * slopes.strides[0] + h * slopes.strides[1]]);
-      score -= alibi * std::abs(static_cast<double>(i + sequence.shift - j));
-    }
-    if (o.mask.data == nullptr) return score;
-    const std::int64_t at = place(o.mask, j);
-    if (o.mask.dtype == Dtype::boolean) return o.mask.as<const bool>()[at] ? score : -infinity;
-    const double bias = static_cast<double>(o.mask.as<const float>()[at]);
-    return bias == -infinity ? -infinity : score + bias;
-  }
-
-  // Of [batch, head, query, key] in a view like the scores.
-  std::int64_t place(const View& x, std::int64_t j) const {
-    return sequence.batch * x.strides[0] + h * x.strides[1] + (sequence.first_query + i) * x.strides[2] +
-           (sequence.first_key + j) * x.strides[3];
-  }
-  float& statistic(const View& x) const {
-    return x.as<float>()[sequence.batch * x.strides[0] + h * x.strides[1] + (sequence.first_query + i) * x.strides[2]];
-  }
-
-  double dropout_factor(std::int64_t j) const {
-    const AttentionOptions& o = in.options;
-    if (o.dropout == 0) return 1;
-    const std::int64_t index =
-        attention_weight(in.query, in.key, sequence.batch, h, sequence.first_query + i, sequence.first_key + j);
-    const std::uint32_t word = philox_word(static_cast<std::uint64_t>(index), o.seed, o.offset);
-    return (word >> 8) < bernoulli_threshold(o.dropout) ? 0 : 1 / (1 - o.dropout);
+  double score_of(std::int64_t j, double* slope = nullptr) const {
+    return score(dot(q, i, k, j, in.query.shape[3]), j, slope);
   }
 };
 
 // body(row) for every query of every sequence and head, in order within one of them.
 template <class T, class Body>
-void for_each_row(const Inputs& in, const Body& body) {
+void for_each_row(const PlainInputs& in, const Body& body) {
   const std::int64_t heads = in.query.shape[1], sequences = attention_sequences(in.query, in.options);
   for (std::int64_t sh = 0; sh < sequences * heads; ++sh) {
-    Row<T> row{in, sh / heads, sh % heads};
+    Row<T> row{{in, sh / heads, sh % heads}};
     for (row.i = 0; row.i < row.sequence.queries; ++row.i) body(row);
   }
 }
@@ -116,7 +49,7 @@ void forward_row(const Row<T>& row, const View& output, const View& log_sum_exp,
   const AttentionSpan span = row.keys();
   double largest = -infinity, total = 0;
   for (std::int64_t j = span.begin; j < span.end; ++j) {
-    weights[j] = row.score(j);
+    weights[j] = row.score_of(j);
     if (!(weights[j] <= largest)) largest = weights[j];
   }
   const double from = largest == -infinity ? 0 : largest;
@@ -163,7 +96,7 @@ struct RowGradient {
     const AttentionSpan span = row.keys();
     for (std::int64_t j = span.begin; j < span.end; ++j) {
       double slope = 1;
-      const double score = row.score(j, &slope);
+      const double score = row.score_of(j, &slope);
       if (score == -infinity) continue;
       const double p = std::exp(score - log_sum_exp), factor = row.dropout_factor(j);
       body(j, p * factor, p * (dot(dy, row.i, row.v, j, row.in.value.shape[3]) * factor - delta), slope);

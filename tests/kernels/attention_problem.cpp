@@ -116,6 +116,12 @@ std::string AttentionOracle::findings(const AttentionResults& found) const {
     // The backward starts from a log-sum-exp rounded to f32, which makes all weights wrong by that factor, and from an
     // output rounded to the dtype; the gradient of a mask is not rounded itself.
     double rounding = i < 2 ? 0 : 0x1p-24 * largest(truth[1].second) * largest(right);
+    // An element of it adds up many scores' gradients, whose roundings add up as a random walk does.
+    if (name == "dmask") {
+      const double scores = static_cast<double>(truth[0].second.count()) / static_cast<double>(problem.value_dim) *
+                            static_cast<double>(problem.is_packed() ? total(problem.key_lengths) : problem.keys);
+      rounding += 1e-7 * std::sqrt(scores / static_cast<double>(right.count()));
+    }
     if (name == "dmask" && problem.dtype == Dtype::bf16) rounding += 0x1p-8 * largest(right);
     const double allowed = (i < 2 ? 2 : 3) * distance(composed[i].second, right) + rounding + 1e-6 * problem.magnitude;
     const double actual = distance(found[i].second, right);
