@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "tools/gpusim/machine/faults.h"
 #include "tools/gpusim/runtime/blocks.h"
 #include "tools/gpusim/runtime/json_report.h"
 #include "tools/gpusim/runtime/simulator.h"
@@ -119,11 +120,6 @@ void summarise() {
 }
 
 }  // namespace
-
-std::string describe(const Allocation& allocation) {
-  return "#" + std::to_string(allocation.number) + " (" + allocation.name + ", " + std::to_string(allocation.bytes) +
-         (allocation.bytes == 1 ? " byte)" : " bytes)");
-}
 
 void report_launch(const Kernel& kernel, const LaunchResult& result) {
   Log& known = log();
