@@ -429,7 +429,7 @@ TEST_CASE("cuda: random numbers are the words of Philox") {
       const Values values = arrays.read(y);
       for (std::int64_t i = 0; i < n; ++i) {
         const std::int64_t pair = i / 2 * 2;
-        const double radius = std::sqrt(-2 * std::log((word(pair) + 1.0) * 0x1p-32));
+        const double radius = std::sqrt(-2 * std::log(double{static_cast<float>((word(pair) + 1.0) * 0x1p-32)}));
         const double angle = 2 * M_PI * ((word(pair + 1) >> 8) * 0x1p-24);
         const double expected = radius * (i % 2 == 0 ? std::cos(angle) : std::sin(angle));
         CHECK(std::abs(values[place(i)] - expected) <= 1e-6 * (1 + std::abs(expected)));
