@@ -2,11 +2,8 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <iostream>
 
-#include "engine/device.h"
-#include "kernels/error.h"
 #include "tests/harness/after_each.h"
 
 namespace {
@@ -47,16 +44,7 @@ REGISTER_LISTENER("after_each", 1, AfterEachListener);
 
 }  // namespace
 
-// HEED_TEST_DEVICE: where tensors are made that a test names no device for. Exit status 77 means skipped.
 int main(int argc, char** argv) {
-  if (const char* device = std::getenv("HEED_TEST_DEVICE"); device != nullptr && *device != '\0') {
-    try {
-      heed::set_default_device(heed::parse_device(device));
-    } catch (const heed::Error& error) {
-      std::cout << "skipped: " << error.what() << "\n";
-      return 77;
-    }
-  }
   doctest::Context context(argc, argv);
   const int result = context.run();
   if (context.shouldExit()) return result;

@@ -7,10 +7,10 @@
 #include <cstdio>
 #include <functional>
 
+#include "engine/device.h"
 #include "engine/error.h"
 #include "engine/random.h"
 #include "examples/common/output.h"
-#include "kernels/view.h"
 
 namespace heed::examples {
 
@@ -26,19 +26,18 @@ inline void add_common(CLI::App& verb, CommonOptions& common) {
   verb.add_option("--seed", common.seed, "Seed of everything random")->capture_default_str();
   verb.add_option("--threads", common.threads, "Threads; 0: one per core. Results do not depend on it")
       ->capture_default_str();
-  verb.add_option("--device", common.device, "Where to compute; this build has: cpu")->capture_default_str();
+  verb.add_option("--device", common.device, "Where to compute: cpu, cuda or cuda:N")->capture_default_str();
   verb.add_option("--json", common.output.json, "Write the result as JSON to this file, - for standard output");
   verb.add_flag("--quiet", common.output.quiet, "No progress on standard error");
 }
 
 inline Device device_of(const CommonOptions& common) {
-  check(common.device == "cpu", "--device {}: this build has cpu only", common.device);
-  return {};
+  return parse_device(common.device);
 }
 
 // Puts them in force, before the verb runs.
 inline void apply(const CommonOptions& common) {
-  device_of(common);
+  set_default_device(device_of(common));
   check(common.threads >= 0, "--threads {}: not a number of threads", common.threads);
   if (common.threads > 0) omp_set_num_threads(common.threads);
   manual_seed(common.seed);

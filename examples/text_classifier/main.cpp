@@ -88,7 +88,7 @@ struct LineFlags {
 void add_machine(CLI::App& verb, CommonOptions& common) {
   verb.add_option("--threads", common.threads, "Threads; 0: one per core. Results do not depend on it")
       ->capture_default_str();
-  verb.add_option("--device", common.device, "Where to compute; this build has: cpu")->capture_default_str();
+  verb.add_option("--device", common.device, "Where to compute: cpu, cuda or cuda:N")->capture_default_str();
 }
 
 int run_program(int argc, char** argv) {

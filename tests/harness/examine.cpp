@@ -372,11 +372,12 @@ std::vector<std::string> examine(const Case& c, const Mutation& mutate) {
   std::vector<std::string> findings = Examination(c, mutate).run();
   if (mutate) return findings;
   for (const kernels::KernelSlot* slot : c.kernels) {
-    for (const kernels::Variant& variant : slot->variants()) {
-      if (variant.device != default_device().type || &variant == &slot->chosen(variant.device)) continue;
-      const kernels::ScopedVariant scope(*slot, variant.device, variant.name);
+    const DeviceType device = default_device().type;
+    for (const std::string name : variants_of(*slot)) {
+      if (name == slot->chosen(device).name) continue;
+      const kernels::ScopedVariant scope(*slot, device, name);
       for (const std::string& finding : Examination(c, nullptr).run()) {
-        findings.push_back(fmt::format("{} variant {}: {}", slot->name(), variant.name, finding));
+        findings.push_back(fmt::format("{} variant {}: {}", slot->name(), name, finding));
       }
     }
   }
@@ -410,6 +411,14 @@ void verify(const Case& c) {
     CAPTURE(mutation_name);
     CHECK_FALSE(examine(c, mutation.mutation).empty());
   }
+}
+
+std::vector<const char*> variants_of(const kernels::KernelSlot& slot) {
+  std::vector<const char*> names;
+  for (const kernels::Variant& variant : slot.variants()) {
+    if (variant.device == default_device().type) names.push_back(variant.name);
+  }
+  return names;
 }
 
 std::string message_of(const std::function<void()>& body) {

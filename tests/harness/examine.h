@@ -73,6 +73,9 @@ struct NamedMutation {
 };
 const std::vector<NamedMutation>& mutations();
 
+// The variants of a kernel on the device of the tests.
+std::vector<const char*> variants_of(const kernels::KernelSlot& slot);
+
 // Throws away what `body` throws and returns its message; "(nothing thrown)" if there was none.
 std::string message_of(const std::function<void()>& body);
 
