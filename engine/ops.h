@@ -248,10 +248,17 @@ enum class AttentionPath { automatic, fused, composed };
 struct AttentionOptions {
   Causal causal = Causal::none;
   Tensor mask = {};  // bool (true: may attend) or floating (added to the scores); broadcasts to [..., heads, Sq, Sk]
-  Tensor key_lengths = {};           // i64 [batch]: keys at or beyond a sequence's length are not attended to
-  std::int64_t window = -1;          // >= 0: only keys within this distance of the query (after causal alignment)
-  double dropout = 0;                // on the weights
-  std::optional<double> scale = {};  // of the scores; 1 / sqrt(head_dim) unless given
+  Tensor key_lengths = {};   // i64 [batch]: keys at or beyond a sequence's length are not attended to
+  std::int64_t window = -1;  // >= 0: only keys within this distance of the query (after causal alignment)
+  double softcap = 0;        // > 0: softcap tanh(x / softcap) in place of each scaled product x, before any mask
+  Tensor alibi_slopes = {};  // floating [heads] or [batch, heads]: slope |i - j| (after causal alignment) is subtracted
+  // Packed sequences of different lengths, without padding: i64 [sequences + 1] both, from 0 to the number of tokens.
+  // Sequence s has queries [query_starts[s], query_starts[s + 1]) and the keys likewise; it attends to itself alone,
+  // and alignment, window and ALiBi count from where it starts.
+  Tensor query_starts = {}, key_starts = {};
+  std::int64_t longest_queries = 0, longest_keys = 0;  // of those sequences; 0: read from the starts
+  double dropout = 0;                                  // on the weights
+  std::optional<double> scale = {};                    // of the scores; 1 / sqrt(head_dim) unless given
   bool return_weights = false;
   bool return_log_sum_exp = false;
   Generator* generator = nullptr;
@@ -260,11 +267,18 @@ struct AttentionOptions {
 struct Attention {
   Tensor output;       // [batch, heads, Sq, value_dim]
   Tensor weights;      // [batch, heads, Sq, Sk], after dropout, if asked for
-  Tensor log_sum_exp;  // [batch, heads, Sq], of the masked scores, if asked for
+  Tensor log_sum_exp;  // [batch, heads, Sq], of the masked scores, if asked for; of bf16 inputs f32
 };
 // softmax(query key^T * scale + mask) value. query [batch, heads, Sq, head_dim], key [batch, key_heads, Sk, head_dim],
 // value [batch, key_heads, Sk, value_dim]; heads a multiple of key_heads: each key head serves a group of query heads.
-// A query that may attend to nothing gets zeros, log_sum_exp -inf and no gradient.
+// A query that may attend to nothing gets zeros, log_sum_exp -inf and no gradient. Differentiable in query, key, value,
+// a floating mask and alibi_slopes.
+//
+// Packed: query [query tokens, heads, head_dim], key and value [key tokens, key_heads, ...]; output [query tokens, heads,
+// value_dim], log_sum_exp [heads, query tokens], and masks and weights are [heads, query tokens, key tokens].
+// alibi_slopes are [heads] or [sequences, heads].
+//
+// The output lies in memory as query does: [batch, Sq, heads, ...] if query is a transposed view of that.
 Attention scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value,
                                        const AttentionOptions& options = {});
 

@@ -9,6 +9,15 @@ namespace {
 
 constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
+void check_packed(const Tensor& query, const Tensor& key, const Tensor& value, const AttendOptions& options) {
+  for (const Tensor* x : {&query, &key, &value})
+    check(x->rank() == 2, "MultiheadAttention: packed sequences are [tokens, dim], not shape {}", x->shape());
+  check(value.size(0) == key.size(0), "MultiheadAttention: key {} and value {} do not go together", key.shape(),
+        value.shape());
+  check(!options.key_padding_mask.defined(), "MultiheadAttention: packed sequences have no padding to mask");
+  check(options.rotary == nullptr, "MultiheadAttention: rotary positions of packed sequences are not known");
+}
+
 void check_inputs(const char* name, const Tensor& query, const Tensor& key, const Tensor& value,
                   const Tensor& key_padding_mask) {
   for (const Tensor* x : {&query, &key, &value})
@@ -80,6 +89,7 @@ std::array<Tensor, 3> MultiheadAttention::project(const Tensor& query, const Ten
 }
 
 Tensor MultiheadAttention::split_heads(const Tensor& x, std::int64_t heads) const {
+  if (x.rank() == 2) return x.reshape({x.size(0), heads, head_dim_});          // packed: [tokens, heads, head_dim]
   return x.reshape({x.size(0), x.size(1), heads, head_dim_}).transpose(1, 2);  // [batch, heads, length, head_dim]
 }
 
@@ -94,7 +104,12 @@ Tensor MultiheadAttention::joint_mask(const Tensor& key, const AttendOptions& op
 
 Attended MultiheadAttention::operator()(const Tensor& query, const Tensor& key, const Tensor& value,
                                         const AttendOptions& options) const {
-  check_inputs("MultiheadAttention", query, key, value, options.key_padding_mask);
+  const bool packed = options.query_starts.defined();
+  if (packed) {
+    check_packed(query, key, value, options);
+  } else {
+    check_inputs("MultiheadAttention", query, key, value, options.key_padding_mask);
+  }
   const auto [projected_query, projected_key, projected_value] = project(query, key, value);
   Tensor q = split_heads(projected_query, num_heads_);        // [batch, heads, queries, head_dim]
   Tensor k = split_heads(projected_key, key_heads_);          // [batch, key_heads, keys, head_dim]
@@ -103,17 +118,23 @@ Attended MultiheadAttention::operator()(const Tensor& query, const Tensor& key, 
     q = (*options.rotary)(q);
     k = (*options.rotary)(k);
   }
+  const Tensor& key_starts = options.key_starts.defined() ? options.key_starts : options.query_starts;
   const Attention attention = scaled_dot_product_attention(q, k, v,
                                                            {.causal = options.causal,
                                                             .mask = joint_mask(key, options),
                                                             .key_lengths = options.key_lengths,
                                                             .window = options.window,
+                                                            .softcap = options.softcap,
+                                                            .alibi_slopes = options.alibi_slopes,
+                                                            .query_starts = options.query_starts,
+                                                            .key_starts = key_starts,
                                                             .dropout = training() ? dropout_ : 0,
                                                             .scale = options.scale,
-                                                            .return_weights = options.need_weights});
-  const Tensor joined = attention.output.transpose(1, 2).reshape(query.shape());  // [batch, queries, embed_dim]
+                                                            .return_weights = options.need_weights,
+                                                            .path = options.path});
+  const Tensor joined = (packed ? attention.output : attention.output.transpose(1, 2)).reshape(query.shape());
   const bool average = options.need_weights && options.average_attn_weights;
-  return {out_proj(joined), average ? mean(attention.weights, {1}) : attention.weights};
+  return {out_proj(joined), average ? mean(attention.weights, {packed ? 0 : 1}) : attention.weights};
 }
 
 AdditiveAttention::AdditiveAttention(std::int64_t query_dim, std::int64_t key_dim, std::int64_t hidden_dim)

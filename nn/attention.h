@@ -14,7 +14,8 @@ namespace heed::nn {
 // What attention gives: a mixture of the values for each query, and the weights of the mixture, if they were asked for.
 struct Attended {
   Tensor output;   // [batch, queries, dim]
-  Tensor weights;  // of MultiheadAttention [batch, queries, keys], or per head [batch, heads, queries, keys]
+  Tensor weights;  // of MultiheadAttention [batch, queries, keys], or per head [batch, heads, queries, keys]; packed
+                   // [tokens, key tokens] or [heads, tokens, key tokens]
 };
 
 // bool [batch, length], true from lengths[b] (integers [batch]) on: the key_padding_mask of sequences padded at the end.
@@ -37,10 +38,17 @@ struct AttendOptions {
   Tensor mask = {};
   Causal causal = Causal::none;
   std::int64_t window = -1;          // >= 0: only keys within this distance of the query
+  double softcap = 0;                // > 0: scores are bounded by softcap tanh(x / softcap)
+  Tensor alibi_slopes = {};          // [heads] or [batch, heads]: slope times distance is subtracted from scores
   std::optional<double> scale = {};  // of the scores; 1 / sqrt(head_dim) unless given. 0: every key counts the same
-  const RotaryPositions* rotary = nullptr;  // turns queries and keys
+  // Packed sequences, without padding: inputs [tokens, dim] and i64 [sequences + 1], from 0 to the number of tokens.
+  // Sequence s is the rows [query_starts[s], query_starts[s + 1]); key_starts as query_starts unless given.
+  Tensor query_starts = {};
+  Tensor key_starts = {};
+  const RotaryPositions* rotary = nullptr;  // turns queries and keys; not of packed sequences
   bool need_weights = false;                // PyTorch: true. They take [queries, keys] of memory per head.
   bool average_attn_weights = true;         // over the heads
+  AttentionPath path = AttentionPath::automatic;
 };
 
 // Vaswani et al. 2017. Queries, keys and values are projected, cut into heads, attended to by
@@ -49,7 +57,7 @@ class MultiheadAttention : public Module {
  public:
   MultiheadAttention(std::int64_t embed_dim, std::int64_t num_heads, const MultiheadAttentionOptions& options = {});
 
-  // query [batch, queries, embed_dim], key [batch, keys, kdim], value [batch, keys, vdim]
+  // query [batch, queries, embed_dim], key [batch, keys, kdim], value [batch, keys, vdim]; packed without the first axis
   Attended operator()(const Tensor& query, const Tensor& key, const Tensor& value,
                       const AttendOptions& options = {}) const;
   // Self-attention.

@@ -1,144 +1,244 @@
-// Rung 1: one query at a time, its scores in a row on the stack of the thread that handles it, everything in double. It
-// says what is meant, and the other rungs are held against it.
+// Rung 1, reference: one query at a time, its scores in one row, everything in double. It says what is meant, and the
+// other rungs are held against it.
 #include <cmath>
 #include <vector>
 
 #include "kernels/attention/attention.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/dtypes.h"
 #include "kernels/random/philox.h"
 
 namespace heed::kernels {
 namespace {
 
-// One head of a view [batch, heads, rows, columns].
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+// One head of a view [batch, heads, rows, columns], rows counted from the start of a sequence.
+template <class T>
 struct Head {
-  float* data;
+  T* data;
   std::int64_t row_stride, column_stride;
 
-  Head(const View& x, std::int64_t b, std::int64_t h)
-      : data(x.as<float>() + b * x.strides[0] + h * x.strides[1]),
+  Head(const View& x, std::int64_t b, std::int64_t h, std::int64_t first_row)
+      : data(x.as<T>() + b * x.strides[0] + h * x.strides[1] + first_row * x.strides[2]),
         row_stride(x.strides[2]),
         column_stride(x.strides[3]) {}
-  float& operator()(std::int64_t row, std::int64_t column) const {
-    return data[row * row_stride + column * column_stride];
+  double operator()(std::int64_t row, std::int64_t column) const {
+    return static_cast<double>(static_cast<float>(data[row * row_stride + column * column_stride]));
+  }
+  void set(std::int64_t row, std::int64_t column, double value) const {
+    data[row * row_stride + column * column_stride] = static_cast<T>(static_cast<float>(value));
   }
 };
 
-double dot(const Head& a, std::int64_t i, const Head& b, std::int64_t j, std::int64_t n) {
+template <class T>
+double dot(const Head<T>& a, std::int64_t i, const Head<T>& b, std::int64_t j, std::int64_t n) {
   double sum = 0;
-  for (std::int64_t d = 0; d < n; ++d) sum += static_cast<double>(a(i, d)) * static_cast<double>(b(j, d));
+  for (std::int64_t d = 0; d < n; ++d) sum += a(i, d) * b(j, d);
   return sum;
 }
 
-// What one query sees, within one (batch, head).
-struct Row {
-  const View &query, &key;
+struct Inputs {
+  const View &query, &key, &value;
   const AttentionOptions& options;
-  std::int64_t b, h, i;
+  std::int64_t group() const { return query.shape[1] / key.shape[1]; }
+};
 
-  std::int64_t key_head() const { return h / (query.shape[1] / key.shape[1]); }
+// What one query sees: query i of a sequence, in head h.
+template <class T>
+struct Row {
+  const Inputs& in;
+  std::int64_t s, h;
+  AttentionSequence sequence = attention_sequence(in.query, in.key, in.options, s);
+  std::int64_t key_head = h / in.group();
+  Head<T> q{in.query, sequence.batch, h, sequence.first_query};
+  Head<T> k{in.key, sequence.batch, key_head, sequence.first_key};
+  Head<T> v{in.value, sequence.batch, key_head, sequence.first_key};
+  std::int64_t i = 0;
 
-  double score(const Head& q, const Head& k, std::int64_t j) const {
-    const double score = dot(q, i, k, j, query.shape[3]) * options.scale;
-    const View& mask = options.mask;
-    if (mask.data == nullptr) return score;
-    const std::int64_t at = b * mask.strides[0] + h * mask.strides[1] + i * mask.strides[2] + j * mask.strides[3];
-    if (mask.dtype == Dtype::boolean)
-      return mask.as<const bool>()[at] ? score : -std::numeric_limits<double>::infinity();
-    return score + static_cast<double>(mask.as<const float>()[at]);
+  AttentionSpan keys() const {
+    return keys_of_query(in.options.causal, in.options.window, sequence.shift, sequence.keys, i);
+  }
+
+  // `slope`: of the softcap at this product.
+  double score(std::int64_t j, double* slope = nullptr) const {
+    const AttentionOptions& o = in.options;
+    double score = dot(q, i, k, j, in.query.shape[3]) * o.scale;
+    if (o.softcap > 0) {
+      const double t = std::tanh(score / o.softcap);
+      if (slope != nullptr) *slope = 1 - t * t;
+      score = o.softcap * t;
+    }
+    if (o.alibi_slopes.data != nullptr) {
+      const View& slopes = o.alibi_slopes;
+      const double alibi = static_cast<double>(slopes.as<float>()[s * slopes.strides[0] + h * slopes.strides[1]]);
+      score -= alibi * std::abs(static_cast<double>(i + sequence.shift - j));
+    }
+    if (o.mask.data == nullptr) return score;
+    const std::int64_t at = place(o.mask, j);
+    if (o.mask.dtype == Dtype::boolean) return o.mask.as<const bool>()[at] ? score : -infinity;
+    const double bias = static_cast<double>(o.mask.as<const float>()[at]);
+    return bias == -infinity ? -infinity : score + bias;
+  }
+
+  // Of [batch, head, query, key] in a view like the scores.
+  std::int64_t place(const View& x, std::int64_t j) const {
+    return sequence.batch * x.strides[0] + h * x.strides[1] + (sequence.first_query + i) * x.strides[2] +
+           (sequence.first_key + j) * x.strides[3];
+  }
+  float& statistic(const View& x) const {
+    return x.as<float>()[sequence.batch * x.strides[0] + h * x.strides[1] + (sequence.first_query + i) * x.strides[2]];
   }
 
   double dropout_factor(std::int64_t j) const {
-    if (options.dropout == 0) return 1;
-    const std::int64_t index = ((b * query.shape[1] + h) * query.shape[2] + i) * key.shape[2] + j;
-    const std::uint32_t word = philox_word(static_cast<std::uint64_t>(index), options.seed, options.offset);
-    return (word >> 8) < bernoulli_threshold(options.dropout) ? 0 : 1 / (1 - options.dropout);
+    const AttentionOptions& o = in.options;
+    if (o.dropout == 0) return 1;
+    const std::int64_t index =
+        attention_weight(in.query, in.key, sequence.batch, h, sequence.first_query + i, sequence.first_key + j);
+    const std::uint32_t word = philox_word(static_cast<std::uint64_t>(index), o.seed, o.offset);
+    return (word >> 8) < bernoulli_threshold(o.dropout) ? 0 : 1 / (1 - o.dropout);
   }
 };
 
-template <class Body>
-void for_each_row(const View& query, const View& key, const AttentionOptions& options, Body&& body) {
-  parallel_for(query.shape[0] * query.shape[1], 1, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<double> scores(static_cast<std::size_t>(key.shape[2]));
-    for (std::int64_t bh = begin; bh < end; ++bh) {
-      Row row{query, key, options, bh / query.shape[1], bh % query.shape[1], 0};
-      const std::int64_t length = attention_keys(options, key, row.b);
-      for (row.i = 0; row.i < query.shape[2]; ++row.i) body(row, keys_of_query(options, row.i, length), scores);
-    }
-  });
+// body(row) for every query of every sequence and head, in order within one of them.
+template <class T, class Body>
+void for_each_row(const Inputs& in, const Body& body) {
+  const std::int64_t heads = in.query.shape[1], sequences = attention_sequences(in.query, in.options);
+  for (std::int64_t sh = 0; sh < sequences * heads; ++sh) {
+    Row<T> row{in, sh / heads, sh % heads};
+    for (row.i = 0; row.i < row.sequence.queries; ++row.i) body(row);
+  }
+}
+
+template <class T>
+void forward_row(const Row<T>& row, const View& output, const View& log_sum_exp, std::vector<double>& weights) {
+  const Head<T> out(output, row.sequence.batch, row.h, row.sequence.first_query);
+  const AttentionSpan span = row.keys();
+  double largest = -infinity, total = 0;
+  for (std::int64_t j = span.begin; j < span.end; ++j) {
+    weights[j] = row.score(j);
+    if (!(weights[j] <= largest)) largest = weights[j];
+  }
+  const double from = largest == -infinity ? 0 : largest;
+  for (std::int64_t j = span.begin; j < span.end; ++j) total += weights[j] = std::exp(weights[j] - from);
+  for (std::int64_t d = 0; d < row.in.value.shape[3]; ++d) {
+    double sum = 0;
+    for (std::int64_t j = span.begin; j < span.end; ++j)
+      if (weights[j] != 0) sum += weights[j] * row.dropout_factor(j) * row.v(j, d);
+    out.set(row.i, d, total == 0 ? 0 : sum / total);
+  }
+  row.statistic(log_sum_exp) = static_cast<float>(largest == infinity ? infinity : from + std::log(total));
 }
 
 void forward_reference(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
-                       View, Stream) {
-  constexpr double infinity = std::numeric_limits<double>::infinity();
-  for_each_row(query, key, options, [&](const Row& row, AttentionSpan span, std::vector<double>& weights) {
-    const auto& [q_view, k_view, o, b, h, i] = row;
-    const Head q(query, b, h), k(key, b, row.key_head()), v(value, b, row.key_head()), out(output, b, h);
-    double largest = -infinity, total = 0;
-    for (std::int64_t j = span.begin; j < span.end; ++j) {
-      weights[j] = row.score(q, k, j);
-      if (!(weights[j] <= largest)) largest = weights[j];
-    }
-    const double from = largest == -infinity ? 0 : largest;
-    for (std::int64_t j = span.begin; j < span.end; ++j) total += weights[j] = std::exp(weights[j] - from);
-    for (std::int64_t d = 0; d < value.shape[3]; ++d) {
-      double sum = 0;
-      for (std::int64_t j = span.begin; j < span.end; ++j) {
-        if (weights[j] != 0) sum += weights[j] * row.dropout_factor(j) * static_cast<double>(v(j, d));
-      }
-      out(i, d) = static_cast<float>(total == 0 ? 0 : sum / total);
-    }
-    log_sum_exp.as<float>()[b * log_sum_exp.strides[0] + h * log_sum_exp.strides[1] + i * log_sum_exp.strides[2]] =
-        static_cast<float>(largest == infinity ? infinity : from + std::log(total));
+                       const AttentionWorkspace&, Stream) {
+  with_type(Types<float, BFloat16>{}, query.dtype, [&]<class T>(T) {
+    std::vector<double> weights(static_cast<std::size_t>(key.shape[2]));
+    for_each_row<T>({query, key, value, options},
+                    [&](const Row<T>& row) { forward_row(row, output, log_sum_exp, weights); });
   });
 }
 
-void clear(const View& x) {
-  for (std::int64_t b = 0; b < x.shape[0]; ++b) {
-    for (std::int64_t h = 0; h < x.shape[1]; ++h) {
-      const Head head(x, b, h);
-      for (std::int64_t i = 0; i < x.shape[2]; ++i)
-        for (std::int64_t d = 0; d < x.shape[3]; ++d) head(i, d) = 0;
+// What the backwards know of a query before they look at its keys, and then of each of them.
+template <class T>
+struct RowGradient {
+  const Row<T>& row;
+  Head<T> dy;
+  double log_sum_exp, delta = 0;
+
+  RowGradient(const Row<T>& row, const View& output, const View& log_sum_exp, const View& doutput,
+              const View& dlog_sum_exp)
+      : row(row),
+        dy(doutput, row.sequence.batch, row.h, row.sequence.first_query),
+        log_sum_exp(static_cast<double>(row.statistic(log_sum_exp))) {
+    const Head<T> y(output, row.sequence.batch, row.h, row.sequence.first_query);
+    delta = dot(dy, row.i, y, row.i, row.in.value.shape[3]);
+    if (dlog_sum_exp.data != nullptr) delta -= static_cast<double>(row.statistic(dlog_sum_exp));
+  }
+
+  // body(j, weight after dropout, dscore, slope of the softcap) for the keys that the query looks at.
+  template <class Body>
+  void for_each_key(const Body& body) const {
+    if (log_sum_exp == -infinity) return;
+    const AttentionSpan span = row.keys();
+    for (std::int64_t j = span.begin; j < span.end; ++j) {
+      double slope = 1;
+      const double score = row.score(j, &slope);
+      if (score == -infinity) continue;
+      const double p = std::exp(score - log_sum_exp), factor = row.dropout_factor(j);
+      body(j, p * factor, p * (dot(dy, row.i, row.v, j, row.in.value.shape[3]) * factor - delta), slope);
     }
   }
+};
+
+// A gradient as it grows: in double, rounded once at the end.
+struct Sums {
+  const View& view;
+  std::vector<double> sums = std::vector<double>(static_cast<std::size_t>(view.size()));
+
+  double* row(std::int64_t b, std::int64_t h, std::int64_t i) {
+    return sums.data() + ((b * view.shape[1] + h) * view.shape[2] + i) * view.shape[3];
+  }
+  template <class T>
+  void store() {
+    for (std::int64_t bh = 0; bh < view.shape[0] * view.shape[1]; ++bh) {
+      const Head<T> to(view, bh / view.shape[1], bh % view.shape[1], 0);
+      for (std::int64_t i = 0; i < view.shape[2]; ++i)
+        for (std::int64_t d = 0; d < view.shape[3]; ++d) to.set(i, d, row(0, bh, i)[d]);
+    }
+  }
+};
+
+void backward_reference(View query, View key, View value, const AttentionOptions& options, View output,
+                        View log_sum_exp, View doutput, View dlog_sum_exp, View dquery, View dkey, View dvalue,
+                        const AttentionWorkspace&, Stream) {
+  with_type(Types<float, BFloat16>{}, query.dtype, [&]<class T>(T) {
+    Sums dq{dquery}, dk{dkey}, dv{dvalue};
+    for_each_row<T>({query, key, value, options}, [&](const Row<T>& row) {
+      const RowGradient<T> gradient(row, output, log_sum_exp, doutput, dlog_sum_exp);
+      const AttentionSequence& at = row.sequence;
+      double* const dq_row = dq.row(at.batch, row.h, at.first_query + row.i);
+      gradient.for_each_key([&](std::int64_t j, double weight, double dscore, double slope) {
+        const double dproduct = dscore * slope * options.scale;
+        double* const dk_row = dk.row(at.batch, row.key_head, at.first_key + j);
+        double* const dv_row = dv.row(at.batch, row.key_head, at.first_key + j);
+        for (std::int64_t d = 0; d < value.shape[3]; ++d) dv_row[d] += weight * gradient.dy(row.i, d);
+        for (std::int64_t d = 0; d < query.shape[3]; ++d) {
+          dq_row[d] += dproduct * row.k(j, d);
+          dk_row[d] += dproduct * row.q(row.i, d);
+        }
+      });
+    });
+    dq.store<T>();
+    dk.store<T>();
+    dv.store<T>();
+  });
 }
 
-// One thread: several queries, and with grouped heads several heads, add to one key.
-void backward_reference(View query, View key, View value, const AttentionOptions& options, View output,
-                        View log_sum_exp, View doutput, View dlog_sum_exp, View dquery, View dkey, View dvalue, View,
-                        Stream) {
-  for (const View& gradient : {dquery, dkey, dvalue}) clear(gradient);
-  const auto statistic = [](const View& x, const Row& r) {
-    return static_cast<double>(x.as<float>()[r.b * x.strides[0] + r.h * x.strides[1] + r.i * x.strides[2]]);
-  };
-  const auto gradients_of_row = [&](const Row& row, AttentionSpan span) {
-    const auto& [q_view, k_view, o, b, h, i] = row;
-    const std::int64_t g = row.key_head();
-    const Head q(query, b, h), k(key, b, g), v(value, b, g), out(output, b, h), dy(doutput, b, h);
-    const Head dq(dquery, b, h), dk(dkey, b, g), dv(dvalue, b, g);
-    const double lse = statistic(log_sum_exp, row);
-    if (lse == -std::numeric_limits<double>::infinity()) return;
-    double delta = dot(dy, i, out, i, value.shape[3]);
-    if (dlog_sum_exp.data != nullptr) delta -= statistic(dlog_sum_exp, row);
-    for (std::int64_t j = span.begin; j < span.end; ++j) {
-      const double p = std::exp(row.score(q, k, j) - lse), factor = row.dropout_factor(j);
-      const double dscore = p * (dot(dy, i, v, j, value.shape[3]) * factor - delta) * options.scale;
-      for (std::int64_t d = 0; d < value.shape[3]; ++d) dv(j, d) += static_cast<float>(p * factor * dy(i, d));
-      for (std::int64_t d = 0; d < query.shape[3]; ++d) {
-        dq(i, d) += static_cast<float>(dscore * k(j, d));
-        dk(j, d) += static_cast<float>(dscore * q(i, d));
-      }
-    }
-  };
-  for (std::int64_t bh = 0; bh < query.shape[0] * query.shape[1]; ++bh) {
-    Row row{query, key, options, bh / query.shape[1], bh % query.shape[1], 0};
-    const std::int64_t length = attention_keys(options, key, row.b);
-    for (row.i = 0; row.i < query.shape[2]; ++row.i) gradients_of_row(row, keys_of_query(options, row.i, length));
-  }
+void mask_gradient_reference(View query, View key, View value, const AttentionOptions& options, View output,
+                             View log_sum_exp, View doutput, View dlog_sum_exp, View dmask, const AttentionWorkspace&,
+                             Stream) {
+  // The elements that differ, as a view without gaps in memory of its own.
+  View whole = dmask;
+  for (int axis = 0; axis < 4; ++axis)
+    if (dmask.strides[axis] == 0) whole.shape[axis] = 1;
+  Sums sums{whole};
+  const auto at = [&](int axis, std::int64_t i) { return dmask.strides[axis] == 0 ? 0 : i; };
+  with_type(Types<float, BFloat16>{}, query.dtype, [&]<class T>(T) {
+    for_each_row<T>({query, key, value, options}, [&](const Row<T>& row) {
+      const RowGradient<T> gradient(row, output, log_sum_exp, doutput, dlog_sum_exp);
+      const AttentionSequence& sequence = row.sequence;
+      double* const sum = sums.row(at(0, sequence.batch), at(1, row.h), at(2, sequence.first_query + row.i));
+      gradient.for_each_key(
+          [&](std::int64_t j, double, double dscore, double) { sum[at(3, sequence.first_key + j)] += dscore; });
+    });
+  });
+  sums.store<float>();
 }
 
 const Register forward{attention_forward, DeviceType::cpu, "reference", &forward_reference};
 const Register backward{attention_backward, DeviceType::cpu, "reference", &backward_reference};
+const Register mask_gradient{attention_mask_gradient, DeviceType::cpu, "reference", &mask_gradient_reference};
 
 }  // namespace
 }  // namespace heed::kernels

@@ -1,5 +1,4 @@
-// Attention over the sizes and features that a fused kernel can get wrong, against the composed formula in f64. The rule
-// is FlashAttention's: no further from the truth than twice (gradients: three times) what the composed formula in f32 is.
+// Attention over the sizes and features that a fused kernel can get wrong; attention_grid.cpp has the whole grid.
 #include "kernels/attention/attention.h"
 
 #include <doctest/doctest.h>
@@ -7,108 +6,47 @@
 #include <omp.h>
 
 #include <cmath>
+#include <limits>
 
+#include "engine/allocator.h"
 #include "engine/autograd.h"
-#include "engine/ops.h"
 #include "tests/harness/examine.h"
+#include "tests/kernels/attention_problem.h"
+#include "tests/kernels/instruction_sets.h"
 
 namespace heed::test {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-struct Problem {
-  std::int64_t batch = 1, heads = 2, key_heads = 2, queries = 5, keys = 7, head_dim = 8, value_dim = 8;
-  AttentionOptions options = {};
-  bool transposed = false;  // heads and lengths exchanged in memory, as nn::MultiheadAttention hands them over
-  double magnitude = 1;
-};
-
-// Output, log-sum-exp and the three gradients under random cotangents.
-struct Results {
-  std::vector<Tensor> tensors;
-};
-
-Tensor input(const Problem& p, std::int64_t heads, std::int64_t length, std::int64_t dim, std::uint64_t seed) {
-  const Tensor x = p.transposed ? uniform({p.batch, length, heads, dim}, -1, 1, {}, seed).transpose(1, 2)
-                                : uniform({p.batch, heads, length, dim}, -1, 1, {}, seed);
-  return x * p.magnitude;
+Tensor random_mask(const Shape& shape) {
+  return greater(uniform(shape, -1, 1, {}, 6), scalar(-0.2));
 }
 
-Results run(const Problem& p, Dtype dtype, AttentionPath path) {
-  const auto leaf = [&](const Tensor& x) {
-    const Tensor y = x.dtype() == dtype ? x.detach() : x.to(dtype).detach();
-    y.set_requires_grad();
-    return y;
-  };
-  const Tensor query = leaf(input(p, p.heads, p.queries, p.head_dim, 1));
-  const Tensor key = leaf(input(p, p.key_heads, p.keys, p.head_dim, 2));
-  const Tensor value = leaf(input(p, p.key_heads, p.keys, p.value_dim, 3));
-  Generator generator{11, 5};
-  AttentionOptions options = p.options;
-  options.generator = &generator;
-  options.path = path;
-  options.return_log_sum_exp = true;
-  const Attention y = scaled_dot_product_attention(query, key, value, options);
-  const Tensor dy = uniform(y.output.shape(), -1, 1, {}, 4).to(dtype);
-  // Where a query looks at nothing the log-sum-exp is -inf and has no gradient.
-  const Tensor masked = equal(y.log_sum_exp.detach(), scalar(-infinity, y.log_sum_exp.options()));
-  const Tensor dlse = masked_fill(uniform(y.log_sum_exp.shape(), -1, 1, {}, 5).to(dtype), masked, 0);
-  Results results{{y.output.detach(), y.log_sum_exp.detach()}};
-  for (const Tensor& g : grad({y.output, y.log_sum_exp}, {query, key, value}, {dy, dlse})) results.tensors.push_back(g);
-  return results;
-}
-
-// The largest distance from `truth`; NaN or an infinity at another place counts as infinite.
-double distance(const Tensor& x, const Tensor& truth) {
-  const std::vector<double> a = x.to_vector<double>(), b = truth.to_vector<double>();
-  double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]))) continue;
-    const double difference = std::abs(a[i] - b[i]);
-    if (!(difference <= largest)) largest = std::isnan(difference) ? infinity : difference;
-  }
-  return largest;
-}
-
-double largest(const Tensor& x) {
-  double result = 0;
-  for (const double value : x.to_vector<double>())
-    if (std::isfinite(value)) result = std::max(result, std::abs(value));
-  return result;
-}
-
-void verify(const std::string& name, const Problem& p) {
-  CAPTURE(name);
-  const std::string sizes = fmt::format("batch {} heads {}/{} queries {} keys {} dims {}/{}", p.batch, p.heads,
-                                        p.key_heads, p.queries, p.keys, p.head_dim, p.value_dim);
-  CAPTURE(sizes);
-  const Results truth = run(p, Dtype::f64, AttentionPath::composed);
-  const Results composed = run(p, Dtype::f32, AttentionPath::composed);
-  const auto compare = [&](const std::string& variant) {
-    CAPTURE(variant);
-    const Results fused = run(p, Dtype::f32, AttentionPath::fused);
-    const std::string names[] = {"output", "log_sum_exp", "dquery", "dkey", "dvalue"};
-    for (std::size_t i = 0; i < 5; ++i) {
-      CAPTURE(names[i]);
-      // The backward starts from a log-sum-exp rounded to f32, which makes all weights wrong by that factor.
-      const double rounding = i < 2 ? 0 : 0x1p-24 * largest(truth.tensors[1]) * largest(truth.tensors[i]);
-      const double allowed =
-          (i < 2 ? 2 : 3) * distance(composed.tensors[i], truth.tensors[i]) + rounding + 1e-6 * p.magnitude;
-      const double found = distance(fused.tensors[i], truth.tensors[i]);
-      CHECK_MESSAGE(found <= allowed, found, " > ", allowed);
-    }
-  };
-  for (const kernels::Variant& variant : kernels::attention_forward.variants()) {
-    const kernels::ScopedVariant forward(kernels::attention_forward, variant.device, variant.name);
-    const kernels::ScopedVariant backward(kernels::attention_backward, variant.device, variant.name);
-    if (variant.device == DeviceType::cpu) compare(variant.name);
-  }
+// A problem with every feature at once.
+AttentionProblem everything() {
+  return {.batch = 2,
+          .heads = 4,
+          .key_heads = 2,
+          .queries = 67,
+          .keys = 143,
+          .head_dim = 24,
+          .value_dim = 40,
+          .options = {.causal = Causal::bottom_right,
+                      .mask = uniform({2, 1, 67, 143}, -2, 2, {}, 7),
+                      .key_lengths = from_vector<std::int64_t>({99, 143}, {2}),
+                      .window = 60,
+                      .softcap = 3,
+                      .alibi_slopes = uniform({2, 4}, 0, 0.2, {}, 8),
+                      .dropout = 0.2,
+                      .scale = 0.4},
+          .transposed = true,
+          .mask_gradient = true};
 }
 
 }  // namespace
 
-TEST_CASE("fused attention: lengths around vectors, strips and stretches of 512 keys") {
+TEST_CASE("fused attention: lengths around vectors, strips, blocks and splits") {
   for (const auto& [queries, keys] : std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1},
                                                                                         {1, 239},
                                                                                         {6, 64},
@@ -120,125 +58,252 @@ TEST_CASE("fused attention: lengths around vectors, strips and stretches of 512 
                                                                                         {5, 513},
                                                                                         {113, 203},
                                                                                         {30, 1100},
+                                                                                        {3, 2300},
                                                                                         {520, 6}}) {
-    for (const Causal causal : {Causal::none, Causal::top_left, Causal::bottom_right}) {
-      verify("causal " + std::to_string(static_cast<int>(causal)),
-             {.queries = queries, .keys = keys, .options = {.causal = causal}});
-    }
+    for (const Causal causal : {Causal::none, Causal::top_left, Causal::bottom_right})
+      verify_attention("", {.queries = queries, .keys = keys, .options = {.causal = causal}});
   }
 }
 
 TEST_CASE("fused attention: head dimensions") {
   for (const std::int64_t dim : {1, 2, 3, 15, 16, 17, 32, 40, 59, 64, 80, 96, 111, 128, 160, 192, 224, 256}) {
-    verify("equal", {.queries = 20, .keys = 33, .head_dim = dim, .value_dim = dim});
-    verify("value other", {.queries = 9, .keys = 20, .head_dim = dim, .value_dim = 257 - dim});
-    verify("transposed", {.queries = 9, .keys = 20, .head_dim = dim, .value_dim = dim, .transposed = true});
+    verify_attention("equal", {.queries = 20, .keys = 33, .head_dim = dim, .value_dim = dim});
+    verify_attention("value other", {.queries = 9, .keys = 20, .head_dim = dim, .value_dim = 257 - dim});
+    verify_attention("transposed", {.queries = 9, .keys = 20, .head_dim = dim, .value_dim = dim, .transposed = true});
+    verify_attention("bf16", {.queries = 9, .keys = 20, .head_dim = dim, .value_dim = dim, .dtype = Dtype::bf16});
   }
 }
 
-TEST_CASE("fused attention: masks, windows, lengths, groups, dropout, and all of them") {
-  const Problem base{
+TEST_CASE("fused attention: masks and biases, whose gradient is reduced in every broadcast shape") {
+  const AttentionProblem base{
+      .batch = 2, .heads = 4, .key_heads = 2, .queries = 37, .keys = 53, .head_dim = 16, .value_dim = 24};
+  for (const Shape& shape : std::vector<Shape>{{1},
+                                               {53},
+                                               {37, 1},
+                                               {37, 53},
+                                               {4, 37, 53},
+                                               {4, 1, 1},
+                                               {2, 1, 1, 53},
+                                               {2, 1, 1, 1},
+                                               {2, 1, 37, 53},
+                                               {1, 4, 1, 53},
+                                               {2, 4, 37, 53}}) {
+    AttentionProblem p = base;
+    p.options.mask = random_mask(shape);
+    verify_attention("boolean mask " + to_string(shape), p);
+    p.options.mask = uniform(shape, -2, 2, {}, 7);
+    p.mask_gradient = true;
+    verify_attention("bias " + to_string(shape), p);
+    p.options.causal = Causal::bottom_right;
+    p.options.dropout = 0.1;
+    p.options.softcap = 2;
+    verify_attention("bias, causal, dropout, softcap " + to_string(shape), p);
+  }
+  AttentionProblem band = base;
+  const Tensor i = arange(0, 37).unsqueeze(1), j = arange(0, 53);
+  band.options.mask = masked_fill(zeros({37, 53}), less(abs(j - i), scalar(9, {Dtype::i64})), -infinity);
+  band.mask_gradient = true;
+  verify_attention("a band of -inf", band);
+}
+
+TEST_CASE("fused attention: windows, lengths, groups, dropout, scales, softcap, ALiBi") {
+  const AttentionProblem base{
       .batch = 2, .heads = 4, .key_heads = 4, .queries = 37, .keys = 53, .head_dim = 16, .value_dim = 24};
-  const auto with = [&](const auto& change) {
-    Problem p = base;
-    change(p);
-    return p;
+  const auto verify_with = [&](const std::string& name, const auto& change) {
+    for (const Causal causal : {Causal::none, Causal::top_left, Causal::bottom_right}) {
+      AttentionProblem p = base;
+      p.options.causal = causal;
+      change(p);
+      verify_attention(name, p);
+    }
   };
-  const auto mask = [&](const Shape& shape) { return greater(uniform(shape, -1, 1, {}, 6), scalar(-0.2)); };
-  for (const Shape& shape : std::vector<Shape>{{53}, {37, 1}, {37, 53}, {4, 37, 53}, {2, 1, 1, 53}, {2, 4, 37, 53}}) {
-    verify("boolean mask " + to_string(shape), with([&](Problem& p) { p.options.mask = mask(shape); }));
-    verify("bias " + to_string(shape), with([&](Problem& p) { p.options.mask = uniform(shape, -2, 2, {}, 7); }));
-  }
-  for (const std::int64_t window : {0, 1, 20, 60}) {
-    verify("window", with([&](Problem& p) { p.options.window = window; }));
-    verify("causal window", with([&](Problem& p) {
-             p.options.window = window;
-             p.options.causal = Causal::bottom_right;
-           }));
-  }
-  const Tensor lengths = from_vector<std::int64_t>({0, 31}, {2});
-  verify("key lengths", with([&](Problem& p) { p.options.key_lengths = lengths; }));
-  for (const std::int64_t key_heads : {1, 2}) {
-    verify("grouped heads", with([&](Problem& p) {
-             p.key_heads = key_heads;
-             p.options.causal = Causal::top_left;
-           }));
-  }
+  for (const std::int64_t window : {0, 1, 20, 60})
+    verify_with("window", [&](AttentionProblem& p) { p.options.window = window; });
+  verify_with("key lengths", [](AttentionProblem& p) {
+    p.options.key_lengths = from_vector<std::int64_t>({0, 31}, {2});
+  });
+  for (const std::int64_t key_heads : {1, 2})
+    verify_with("grouped heads", [&](AttentionProblem& p) { p.key_heads = key_heads; });
   for (const std::int64_t keys : {53, 52, 51, 700}) {
-    verify("dropout", with([&](Problem& p) {
-             p.keys = keys;
-             p.options.dropout = 0.3;
-           }));
+    verify_with("dropout", [&](AttentionProblem& p) {
+      p.keys = keys;
+      p.options.dropout = 0.3;
+    });
   }
-  verify("dropout of everything", with([&](Problem& p) { p.options.dropout = 1; }));
-  verify("scale", with([&](Problem& p) { p.options.scale = -0.7; }));
-  verify("scores of thousands", with([&](Problem& p) { p.magnitude = 40; }));
-  verify("all of it", with([&](Problem& p) {
-           p.key_heads = 2;
-           p.options = {.causal = Causal::bottom_right,
-                        .mask = mask({2, 1, 37, 53}),
-                        .key_lengths = from_vector<std::int64_t>({29, 53}, {2}),
-                        .window = 25,
-                        .dropout = 0.2,
-                        .scale = 0.3};
-           p.transposed = true;
-         }));
+  verify_with("dropout of everything", [](AttentionProblem& p) { p.options.dropout = 1; });
+  for (const double scale : {-0.7, 0.0, 3.0})
+    verify_with("scale", [&](AttentionProblem& p) { p.options.scale = scale; });
+  for (const double softcap : {0.5, 50.0})
+    verify_with("softcap", [&](AttentionProblem& p) { p.options.softcap = softcap; });
+  verify_with("ALiBi", [](AttentionProblem& p) { p.options.alibi_slopes = uniform({4}, 0, 1, {}, 8); });
+  verify_with("ALiBi of each sequence", [](AttentionProblem& p) {
+    p.options.alibi_slopes = uniform({2, 4}, -1, 1, {}, 8);
+  });
+  for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+    AttentionProblem p = everything();
+    p.dtype = dtype;
+    verify_attention("all of it", p);
+  }
 }
 
-TEST_CASE("fused attention: numbers that are none") {
+TEST_CASE("fused attention: packed batches") {
+  AttentionProblem p{.heads = 4,
+                     .key_heads = 2,
+                     .head_dim = 16,
+                     .value_dim = 24,
+                     .query_lengths = {7, 0, 64, 3, 1, 30},
+                     .key_lengths = {12, 5, 64, 0, 1, 131}};
+  for (const Causal causal : {Causal::none, Causal::top_left, Causal::bottom_right}) {
+    p.options.causal = causal;
+    verify_attention("packed", p);
+  }
+  p.options.window = 20;
+  p.options.alibi_slopes = uniform({6, 4}, 0, 0.2, {}, 8);
+  p.options.dropout = 0.2;
+  p.options.softcap = 4;
+  verify_attention("packed, window, ALiBi, dropout, softcap", p);
+  for (const Shape& shape : std::vector<Shape>{{213}, {105, 1}, {4, 105, 213}, {1}}) {
+    p.options.mask = uniform(shape, -1, 1, {}, 9);
+    p.mask_gradient = true;
+    verify_attention("packed, bias " + to_string(shape), p);
+  }
+}
+
+TEST_CASE("fused attention: large scores") {
+  for (const double magnitude : {5.0, 40.0, 300.0}) {
+    verify_attention("", {.queries = 37, .keys = 53, .head_dim = 16, .query_magnitude = magnitude, .magnitude = 3});
+    verify_attention("", {.queries = 37,
+                          .keys = 1100,
+                          .head_dim = 64,
+                          .options = {.causal = Causal::bottom_right},
+                          .query_magnitude = magnitude,
+                          .magnitude = 3});
+  }
+  const AttentionOracle oracle(
+      {.queries = 20, .keys = 600, .head_dim = 64, .value_dim = 8, .options = {.scale = 100}, .query_magnitude = 10});
+  CHECK_GT(distance(oracle.truth[1].second, zeros({1, 2, 20}, {Dtype::f64})), 1e4);  // that is what scores reach
+  CHECK_EQ(oracle.findings(run_attention(oracle.problem, Dtype::f32, AttentionPath::fused)), "");
+}
+
+TEST_CASE("fused attention: numbers that are none, in query and key") {
   for (const double special : {std::nan(""), infinity, -infinity}) {
     std::vector<float> values = uniform({40}, -1, 1, {}, 3).to_vector<float>();
     values[13] = static_cast<float>(special);  // the second coordinate of query or key 3
     const Tensor broken = from_vector(values, {1, 1, 10, 4}), whole = uniform({1, 1, 10, 4}, 0.1, 1, {}, 4);
     for (const bool in_query : {true, false}) {
-      const auto output = [&](AttentionPath path) {
-        return scaled_dot_product_attention(in_query ? broken : whole, in_query ? whole : broken, whole,
-                                            {.return_log_sum_exp = true, .path = path});
-      };
-      const Attention fused = output(AttentionPath::fused), composed = output(AttentionPath::composed);
-      CHECK_LT(distance(fused.output, composed.output), 1e-5);
-      CHECK_LT(distance(fused.log_sum_exp, composed.log_sum_exp), 1e-5);
+      for (const double scale : {0.5, -0.5, 0.0}) {
+        const auto output = [&](AttentionPath path) {
+          return scaled_dot_product_attention(in_query ? broken : whole, in_query ? whole : broken, whole,
+                                              {.scale = scale, .return_log_sum_exp = true, .path = path});
+        };
+        const Attention composed = output(AttentionPath::composed);
+        for_each_variant({&kernels::attention_forward}, [&] {
+          const Attention fused = output(AttentionPath::fused);
+          CHECK_LT(distance(fused.output, composed.output), 1e-5);
+          CHECK_LT(distance(fused.log_sum_exp, composed.log_sum_exp), 1e-5);
+        });
+      }
     }
   }
 }
 
-TEST_CASE("fused attention: bits do not depend on threads, and come again") {
-  const Problem p{.batch = 2,
-                  .heads = 3,
-                  .key_heads = 3,
-                  .queries = 200,
-                  .keys = 600,
-                  .head_dim = 20,
-                  .value_dim = 20,
-                  .options = {.causal = Causal::bottom_right, .dropout = 0.1}};
-  const auto bits = [&] {
-    std::vector<std::vector<float>> all;
-    for (const Tensor& x : run(p, Dtype::f32, AttentionPath::fused).tensors) all.push_back(x.to_vector<float>());
-    return all;
+TEST_CASE("attention: what no query may look at does not matter, whatever it holds") {
+  const Tensor query = uniform({1, 1, 6, 8}, -1, 1, {}, 1), clean = uniform({1, 1, 20, 8}, -1, 1, {}, 2);
+  const auto spoilt = [&](std::int64_t from, double special) {
+    const Tensor beyond = greater_equal(arange(0, 20), scalar(static_cast<double>(from), {Dtype::i64}));
+    return masked_fill(clean, beyond.unsqueeze(1), special);
   };
-  const auto first = bits();
-  CHECK_EQ(bits(), first);
-  const int threads = omp_get_max_threads();
-  for (const int count : {1, 2, 3}) {
-    omp_set_num_threads(count);
-    CHECK_EQ(bits(), first);
+  const Tensor allowed = less(arange(0, 20), scalar(11, {Dtype::i64}));
+  for (const double special : {std::nan(""), infinity}) {
+    const auto check_path = [&](AttentionPath path) {
+      // Keys and values beyond the length, and keys that are masked, by a bool or by -inf.
+      const AttentionOptions lengths{.key_lengths = from_vector<std::int64_t>({11}, {1}), .path = path};
+      const AttentionOptions masked{.mask = allowed, .path = path};
+      const AttentionOptions biased{.mask = masked_fill(zeros({20}), logical_not(allowed), -infinity), .path = path};
+      const auto attend = [&](const Tensor& key, const Tensor& value, const AttentionOptions& options) {
+        const Tensor q = query.detach(), k = key.detach(), v = value.detach();
+        for (const Tensor& x : {q, k, v}) x.set_requires_grad();
+        const Tensor y = scaled_dot_product_attention(q, k, v, options).output;
+        std::vector<Tensor> all = grad({y}, {q, k, v}, {ones(y.shape())});
+        all.push_back(y.detach());
+        return all;
+      };
+      const Tensor bad = spoilt(11, special);
+      const std::vector<Tensor> right = attend(clean, clean, lengths), found = attend(bad, bad, lengths);
+      for (std::size_t i = 0; i < right.size(); ++i) CHECK_LT(distance(found[i], right[i]), 1e-6);
+      for (const AttentionOptions& options : {masked, biased})
+        CHECK_LT(distance(attend(bad, clean, options).back(), right.back()), 1e-6);
+    };
+    check_path(AttentionPath::composed);
+    for_each_variant({&kernels::attention_forward}, [&] { check_path(AttentionPath::fused); });
   }
-  omp_set_num_threads(threads);
+}
+
+TEST_CASE("fused attention: bits do not depend on threads, and come again") {
+  AttentionProblem plain{.queries = 200, .keys = 600, .head_dim = 20, .value_dim = 20};
+  AttentionProblem few_queries{.queries = 2, .keys = 5000, .head_dim = 20, .value_dim = 20};
+  for (const AttentionProblem& p : {everything(), plain, few_queries}) {
+    const auto bits = [&] {
+      std::vector<std::vector<float>> all;
+      for (const auto& [name, x] : run_attention(p, Dtype::f32, AttentionPath::fused))
+        all.push_back(x.to_vector<float>());
+      return all;
+    };
+    const auto first = bits();
+    CHECK_EQ(bits(), first);
+    const int threads = omp_get_max_threads();
+    for (const int count : {1, 2, 3}) {
+      omp_set_num_threads(count);
+      CHECK_EQ(bits(), first);
+    }
+    omp_set_num_threads(threads);
+  }
+}
+
+TEST_CASE("fused attention: every instruction set") {
+  on_each_instruction_set([] {
+    verify_attention("all of it", everything());
+    for (const std::int64_t length : {1, 5, 17, 70, 600}) {
+      verify_attention("", {.queries = length, .keys = length, .head_dim = 33, .value_dim = 20});
+      verify_attention("", {.queries = length, .keys = length, .options = {.causal = Causal::top_left}});
+    }
+  });
+}
+
+TEST_CASE("fused attention: memory grows with the length, not with its square") {
+  const auto peak_of = [](std::int64_t length) {
+    const auto leaf = [&] {
+      const Tensor x = uniform({1, 1, length, 16}, -1, 1, {}, 1);
+      x.set_requires_grad();
+      return x;
+    };
+    const Tensor query = leaf(), key = leaf(), value = leaf(), dy = ones(query.shape());
+    release_cached_memory();
+    reset_peak_memory();
+    const Tensor y = scaled_dot_product_attention(query, key, value, {.path = AttentionPath::fused}).output;
+    grad({y}, {query, key, value}, {dy});
+    return memory_stats().peak_bytes;
+  };
+  const double small = static_cast<double>(peak_of(4096)), large = static_cast<double>(peak_of(8192));
+  CHECK_LT(large, 2.2 * small);
+  CHECK_LT(large, 8192.0 * 8192 * 4 / 8);  // an eighth of the scores
 }
 
 TEST_CASE("fused attention: a gradient of a gradient is the composed formula's") {
-  const Tensor x = uniform({1, 2, 6, 4}, -1, 1, {}, 1);
+  const Tensor x = uniform({1, 2, 6, 4}, -1, 1, {}, 1), bias = uniform({6, 6}, -1, 1, {}, 2);
   const auto second_order = [&](AttentionPath path) {
-    const Tensor q = x.detach(), k = (x * 0.5).detach();
-    q.set_requires_grad();
-    k.set_requires_grad();
+    const Tensor q = x.detach(), k = (x * 0.5).detach(), mask = bias.detach();
+    for (const Tensor& leaf : {q, k, mask}) leaf.set_requires_grad();
     Generator generator{3, 0};
-    const Tensor y =
-        scaled_dot_product_attention(q, k, x, {.dropout = 0.2, .generator = &generator, .path = path}).output;
+    const Tensor y = scaled_dot_product_attention(
+                         q, k, x, {.mask = mask, .softcap = 2, .dropout = 0.2, .generator = &generator, .path = path})
+                         .output;
     const Tensor dq = grad({sum(y * y)}, {q}, {}, {.create_graph = true})[0];
-    return grad({sum(dq * dq)}, {k})[0];
+    return grad({sum(dq * dq)}, {k, mask});
   };
-  CHECK_LT(distance(second_order(AttentionPath::fused), second_order(AttentionPath::composed)), 1e-5);
+  const std::vector<Tensor> fused = second_order(AttentionPath::fused);
+  const std::vector<Tensor> composed = second_order(AttentionPath::composed);
+  for (std::size_t i = 0; i < fused.size(); ++i) CHECK_LT(distance(fused[i], composed[i]), 1e-5);
 }
 
 TEST_CASE("fused attention says why it cannot") {
@@ -248,13 +313,15 @@ TEST_CASE("fused attention says why it cannot") {
     return message_of([&] { scaled_dot_product_attention(x, x, x, options); });
   };
   const std::string start = "scaled_dot_product_attention: the fused kernels cannot do this: ";
-  CHECK_EQ(message(f64, {}), start + "f64 is not f32");
+  CHECK_EQ(message(f64, {}), start + "f64 is neither f32 nor bf16");
   CHECK_EQ(message(wide, {}), start + "dimension 300 exceeds 256");
   CHECK_EQ(message(x, {.return_weights = true}), start + "the weights are asked for");
   CHECK_EQ(message(ones({1, 1, 0, 4}), {}), start + "there are no elements");
-  const Tensor bias = zeros({2, 2});
-  bias.set_requires_grad();
-  CHECK_EQ(message(x, {.mask = bias}), start + "the mask requires a gradient");
+  CHECK_EQ(message(x, {.mask = zeros({2, 2}, {Dtype::f64})}), start + "the mask is f64");
+  CHECK_EQ(message(x, {.alibi_slopes = zeros({1}, {Dtype::f64})}), start + "the ALiBi slopes are f64");
+  const Tensor slopes = zeros({1});
+  slopes.set_requires_grad();
+  CHECK_EQ(message(x, {.alibi_slopes = slopes}), start + "the ALiBi slopes require a gradient");
 }
 
 }  // namespace heed::test

@@ -48,6 +48,32 @@ TEST_CASE("multi-head attention: gradients against central differences") {
   }
 }
 
+TEST_CASE("multi-head attention: packed sequences are padded ones without the padding") {
+  const nn::TransformerEncoder encoder(8, 2, 2, {.dim_feedforward = 16, .dropout = 0}, true);
+  const Tensor padded = random({2, 5, 8}, 1), lengths = from_vector<std::int64_t>({5, 3}, {2});
+  const Tensor packed = cat({padded.slice(0, 0, 1).squeeze(0), padded.slice(0, 1, 2).squeeze(0).slice(0, 0, 3)});
+  const Tensor starts = from_vector<std::int64_t>({0, 5, 8}, {3}), slopes = random({2}, 2);
+  for (const Causal causal : {Causal::none, Causal::top_left}) {
+    const auto right =
+        encoder(padded, {.key_lengths = lengths, .causal = causal, .softcap = 2, .alibi_slopes = slopes}).output;
+    const auto found = encoder(
+        packed, {.causal = causal, .softcap = 2, .alibi_slopes = slopes, .query_starts = starts, .need_weights = true});
+    const Tensor expected = cat({right.slice(0, 0, 1).squeeze(0), right.slice(0, 1, 2).squeeze(0).slice(0, 0, 3)});
+    CHECK_EQ(difference(found.output, Array(expected), 1e-5), "");
+    CHECK_EQ(found.weights[0].shape(), Shape{8, 8});
+  }
+  const nn::MultiheadAttention attention(8, 2);
+  const nn::RotaryPositions rotary(8, 4);
+  CHECK_EQ(message_of([&] { attention(padded, {.query_starts = starts}); }),
+           "MultiheadAttention: packed sequences are [tokens, dim], not shape [2, 5, 8]");
+  CHECK_EQ(message_of([&] { attention(packed, {.query_starts = starts, .rotary = &rotary}); }),
+           "MultiheadAttention: rotary positions of packed sequences are not known");
+  CHECK_EQ(message_of([&] {
+             attention(packed, {.key_padding_mask = flags({0, 0}, {1, 2}), .query_starts = starts});
+           }),
+           "MultiheadAttention: packed sequences have no padding to mask");
+}
+
 TEST_CASE("multi-head attention: masks that say the same do the same") {
   const nn::MultiheadAttention attention(8, 2);
   const Tensor x = random({2, 4, 8}, 1);

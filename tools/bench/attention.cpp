@@ -1,0 +1,98 @@
+// Times scaled_dot_product_attention, for comparison beside PyTorch's (attention.py; tools/bench/attention lets the two
+// take turns). Each line of standard input is a case in JSON; the answer is a line {"ms": median of its repeats}.
+//
+//   {"pass": "forward", "batch": 4, "heads": 8, "key_heads": 8, "queries": 512, "keys": 512, "dim": 64, "causal": false,
+//    "dropout": 0, "padding": "none", "path": "automatic", "repeats": 10}
+//
+// pass: forward, both (forward and backward), or sgemm (a product of two [dim, dim] matrices). padding: mask (bool
+// [batch, 1, 1, keys]) or lengths, both of batch entry b leaving 1 - b / batch of the keys. kernel: a variant's name.
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "engine/ops.h"
+#include "kernels/attention/attention.h"
+
+namespace {
+
+using namespace heed;
+
+double milliseconds_of(const auto& body) {
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+double median_of(int repeats, const auto& body) {
+  body();
+  std::vector<double> times;
+  for (int i = 0; i < repeats; ++i) times.push_back(milliseconds_of(body));
+  std::nth_element(times.begin(), times.begin() + repeats / 2, times.end());
+  return times[static_cast<std::size_t>(repeats / 2)];
+}
+
+double time_sgemm(std::int64_t n, int repeats) {
+  const Tensor a = rand({n, n}), b = rand({n, n});
+  return median_of(repeats, [&] { matmul(a, b); });
+}
+
+AttentionOptions options_of(const nlohmann::json& c) {
+  const std::int64_t batch = c["batch"], keys = c["keys"];
+  AttentionOptions options{.causal = c["causal"] ? Causal::top_left : Causal::none, .dropout = c["dropout"]};
+  if (c["path"] == "composed") options.path = AttentionPath::composed;
+  std::vector<std::int64_t> lengths;
+  for (std::int64_t b = 0; b < batch; ++b) lengths.push_back(keys - keys * b / batch);
+  const Tensor key_lengths = from_vector(lengths, {batch});
+  if (c["padding"] == "lengths") options.key_lengths = key_lengths;
+  if (c["padding"] == "mask")
+    options.mask = less(arange(0, static_cast<double>(keys)), key_lengths.reshape({batch, 1, 1, 1}));
+  return options;
+}
+
+double time_attention(const nlohmann::json& c) {
+  const std::int64_t batch = c["batch"], heads = c["heads"], key_heads = c["key_heads"], dim = c["dim"];
+  const std::int64_t queries = c["queries"], keys = c["keys"];
+  const bool backward = c["pass"] == "both";
+  const auto leaf = [&](const Shape& shape) {
+    const Tensor x = randn(shape);
+    if (backward) x.set_requires_grad();
+    return x;
+  };
+  const Tensor query = leaf({batch, heads, queries, dim}), key = leaf({batch, key_heads, keys, dim});
+  const Tensor value = leaf({batch, key_heads, keys, dim}), dy = randn({batch, heads, queries, dim});
+  const AttentionOptions options = options_of(c);
+  return median_of(c["repeats"], [&] {
+    const Tensor y = scaled_dot_product_attention(query, key, value, options).output;
+    if (backward) grad({y}, {query, key, value}, {dy});
+  });
+}
+
+double answer(const std::string& line) {
+  const nlohmann::json c = nlohmann::json::parse(line);
+  if (c["pass"] == "sgemm") return time_sgemm(c["dim"], c["repeats"]);
+  const std::string kernel = c.value("kernel", "");
+  const kernels::ScopedVariant forward(kernels::attention_forward, DeviceType::cpu, kernel);
+  const kernels::ScopedVariant backward(kernels::attention_backward, DeviceType::cpu, kernel);
+  return time_attention(c);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Times attention, a case per line of standard input; tools/bench/attention drives it.");
+  int threads = 2;
+  app.add_option("--threads", threads, "Threads")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  omp_set_num_threads(threads);
+  for (std::string line; std::getline(std::cin, line);) {
+    fmt::print("{{\"ms\": {:.4f}}}\n", answer(line));
+    std::fflush(stdout);
+  }
+}
