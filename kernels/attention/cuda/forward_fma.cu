@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/attention/cuda/fma_tile.cuh"
+#include "kernels/attention/cuda/forward_operands.cuh"
 #include "kernels/attention/cuda/launch.h"
 #include "kernels/attention/cuda/paths.h"
 #include "kernels/attention/cuda/scores.cuh"
@@ -11,15 +12,8 @@
 namespace heed::kernels::attention {
 namespace {
 
-template <class T>
-struct Operands {
-  Operand<const T> query, key, value;
-  Operand<T> output;
-  Operand<float> log_sum_exp;
-};
-
 template <class T, class Tiling>
-__global__ __launch_bounds__(fma_threads, 1) void forward_fma_kernel(const Problem p, const Operands<T> x) {
+__global__ __launch_bounds__(fma_threads, 1) void forward_fma_kernel(const Problem p, const ForwardOf<T> x) {
   constexpr int dim = Tiling::dim, m = Tiling::m, n = Tiling::n, queries = Tiling::queries, keys = Tiling::keys;
   extern __shared__ __align__(16) float shared_floats[];
   const FloatTile query_tile{shared_floats, Tiling::pitch};
@@ -94,8 +88,7 @@ template <class T>
 void forward_of(const View& query, const View& key, const View& value, const AttentionOptions& options,
                 const View& output, const View& log_sum_exp, Stream stream) {
   const Problem p = problem_of(query, key, value, options);
-  const Operands<T> x{operand_of<const T>(query), operand_of<const T>(key), operand_of<const T>(value),
-                      operand_of<T>(output), operand_of<float>(log_sum_exp)};
+  const auto x = forward_operands<T>(query, key, value, output, log_sum_exp);
   with_dim(std::max(p.head_dim, p.value_dim), [&]<int dim>() {
     using Tiling = ForwardFmaTiling<dim>;
     launch_over("attention_forward", tiles_of_queries(p, options, Tiling::queries), p.heads, p, fma_threads,
