@@ -30,6 +30,7 @@ enum class Fault {
   misaligned_address,  // cudaErrorMisalignedAddress
   trap,                // `trap` or `brkpt`: cudaErrorLaunchFailure
   assertion,           // a failed assert: cudaErrorAssert
+  deadlock,            // no warp can go on: cudaErrorLaunchTimeout
   stack_overflow,      // call depth: cudaErrorHardwareStackError
   illegal_instruction  // something known but not runnable with these values: cudaErrorIllegalInstruction
 };
