@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "tools/gpusim/machine/faults.h"
 #include "tools/gpusim/runtime/check_report.h"
 #include "tools/gpusim/runtime/simulator.h"
 #include "tools/gpusim/runtime/status.h"

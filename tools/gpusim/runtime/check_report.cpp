@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "tools/gpusim/machine/faults.h"
 #include "tools/gpusim/runtime/blocks.h"
 #include "tools/gpusim/runtime/json_report.h"
 #include "tools/gpusim/runtime/simulator.h"
@@ -120,11 +121,6 @@ void summarise() {
 
 }  // namespace
 
-std::string describe(const Allocation& allocation) {
-  return "#" + std::to_string(allocation.number) + " (" + allocation.name + ", " + std::to_string(allocation.bytes) +
-         (allocation.bytes == 1 ? " byte)" : " bytes)");
-}
-
 void report_launch(const Kernel& kernel, const LaunchResult& result) {
   Log& known = log();
   const std::lock_guard lock(known.mutex);
@@ -146,7 +142,8 @@ void report_launch(const Kernel& kernel, const LaunchResult& result) {
 }
 
 void report_fault(const Kernel& kernel, const LaunchResult& result) {
-  std::string text = std::string(name_of(result.fault)) + " in " + demangled(kernel.name) + ": " + result.message;
+  std::string text = std::string(name_of(result.fault)) + " in " + demangled(kernel.name) + ": " +
+                     without_name(result.message, kernel.name);
   if (result.place.line > 0) text += "\n  at " + source_line(result.place.file, result.place.line);
   complain(text);
 }
@@ -162,7 +159,8 @@ void report_host_error(FindingKind kind, const std::string& call, const std::str
 std::size_t finish_check() {
   Log& known = log();
   const std::lock_guard lock(known.mutex);
-  if (settings().report_leaks) report_leaks();
+  // After an error that sticks nothing can be freed any more.
+  if (settings().report_leaks && sticky_error() == cudaSuccess) report_leaks();
   // A process that never came near the device, a shell for example, has nothing to say.
   if (known.launches > 0 || !known.errors.empty()) {
     summarise();

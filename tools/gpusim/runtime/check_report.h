@@ -15,8 +15,6 @@ void report_fault(const Kernel& kernel, const LaunchResult& result);   // the ot
 // A call of the host that check mode objects to; does nothing in other modes. Not more often than once per place.
 void report_host_error(FindingKind kind, const std::string& call, const std::string& message);
 
-std::string describe(const Allocation& allocation);  // "#3 (cudaMalloc, 4096 bytes)"
-
 // What is left to say when the process ends: leaks, the summary, the JSON file. Returns the number of different errors.
 std::size_t finish_check();
 

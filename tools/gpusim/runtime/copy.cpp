@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "tools/gpusim/machine/faults.h"
 #include "tools/gpusim/runtime/check_report.h"
 #include "tools/gpusim/runtime/program.h"
 #include "tools/gpusim/runtime/simulator.h"

@@ -40,6 +40,8 @@ cudaError_t error_of(Fault fault) {
       return cudaErrorIllegalInstruction;
     case Fault::trap:
       return cudaErrorLaunchFailure;
+    case Fault::deadlock:
+      return cudaErrorLaunchTimeout;
   }
   return cudaErrorLaunchFailure;
 }

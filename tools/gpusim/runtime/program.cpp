@@ -103,8 +103,7 @@ const Function& Kernel::function() {
   try {
     loaded = &module.function(name);
   } catch (const Error& error) {
-    throw Failure{cudaErrorNotSupported, demangled(name) + " cannot be simulated: PTX line " +
-                                             std::to_string(error.line) + ": " + error.what()};
+    throw Failure{cudaErrorNotSupported, demangled(name) + " cannot be simulated: " + without_name(error.what(), name)};
   }
   return *loaded;
 }
@@ -129,6 +128,11 @@ int Kernel::max_threads() {
     result = std::min(result, gpu.registers_per_multiprocessor / per_warp / 4 * 4 * 32);
   }
   return result;
+}
+
+std::string without_name(std::string message, const std::string& name) {
+  if (message.starts_with(name + ": ")) message.erase(0, name.size() + 2);
+  return message;
 }
 
 std::string demangled(const std::string& name) {

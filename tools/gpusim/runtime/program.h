@@ -78,6 +78,8 @@ const Variable& find_variable(const void* symbol);
 
 void unload_programs();
 
+// The machine's messages begin with the mangled name of the kernel; reports name it otherwise.
+std::string without_name(std::string message, const std::string& name);
 std::string demangled(const std::string& name);
 
 }  // namespace gpusim

@@ -13,7 +13,7 @@ struct Settings {
   const Gpu* gpu = &gpus[0];  // GPUSIM_GPU: a name in gpus.h
   unsigned threads = 0;       // GPUSIM_THREADS; 0: one per processor
   std::string json;           // GPUSIM_JSON: the file for the report; %p in it is the process' number; empty: none
-  bool time = false;             // GPUSIM_TIME: 0 or 1; tell the simulator's speed at the end
+  bool time = false;          // GPUSIM_TIME: 0 or 1; tell the simulator's speed at the end
   bool report_leaks = true;   // GPUSIM_LEAKS: 0 or 1; in check mode
 };
 
