@@ -41,8 +41,7 @@ void forward_mma(View query, View key, View value, const AttentionOptions& optio
     return forward_fma(query, key, value, options, output, log_sum_exp, workspace, stream);
   if (log_sum_exp.size() == 0) return;
   const Problem p = problem_of(query, key, value, options);
-  ForwardOperands x{operand_of<const BFloat16>(query), operand_of<const BFloat16>(key),
-                    operand_of<const BFloat16>(value), operand_of<BFloat16>(output), operand_of<float>(log_sum_exp)};
+  ForwardOperands x{forward_operands<BFloat16>(query, key, value, output, log_sum_exp)};
   const bool aligned = rows_are_aligned(query) && rows_are_aligned(key) && rows_are_aligned(value);
   with_dim(std::max(p.head_dim, p.value_dim), [&]<int dim>() {
     using Plain = typename Production<dim>::Plain;
