@@ -8,7 +8,7 @@
 #include "examples/recommender/presentation.h"
 #include "tests/harness/examine.h"
 
-namespace heed::recommender {
+namespace heed::examples::recommender {
 namespace {
 
 std::vector<double> losses_on(Device device, const Settings& settings) {
@@ -47,4 +47,4 @@ TEST_CASE("recommender: 50 steps on the device give the losses of the CPU, dropo
   }
 }
 
-}  // namespace heed::recommender
+}  // namespace heed::examples::recommender

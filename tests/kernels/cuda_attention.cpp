@@ -218,6 +218,21 @@ TEST_CASE("attention on the GPU: lengths around the tiles") {
   }
 }
 
+TEST_CASE("attention on the GPU: few queries, and keys split over blocks") {
+  if (no_gpu()) return;
+  for (const std::int64_t dim : {24, 64}) {
+    for (const Causal causal : {Causal::none, Causal::bottom_right}) {
+      verify_on_gpu("", {.heads = 2,
+                         .key_heads = 1,
+                         .queries = 3,
+                         .keys = 799,
+                         .head_dim = dim,
+                         .value_dim = dim,
+                         .options = {.causal = causal, .dropout = dim == 24 ? 0.2 : 0}});
+    }
+  }
+}
+
 TEST_CASE("attention on the GPU: dimensions and layouts") {
   if (no_gpu()) return;
   for (const std::int64_t dim : {1, 8, 31, 32, 40, 64, 96, 128, 200, 256}) {

@@ -4,22 +4,18 @@
 #include <algorithm>
 
 #include "kernels/attention/cuda/fma_tile.cuh"
+#include "kernels/attention/cuda/forward_operands.cuh"
 #include "kernels/attention/cuda/launch.h"
 #include "kernels/attention/cuda/paths.h"
 #include "kernels/attention/cuda/scores.cuh"
+#include "kernels/attention/cuda/split.cuh"
 
 namespace heed::kernels::attention {
 namespace {
 
-template <class T>
-struct Operands {
-  Operand<const T> query, key, value;
-  Operand<T> output;
-  Operand<float> log_sum_exp;
-};
-
 template <class T, class Tiling>
-__global__ __launch_bounds__(fma_threads, 1) void forward_fma_kernel(const Problem p, const Operands<T> x) {
+__global__ __launch_bounds__(fma_threads, 1) void forward_fma_kernel(const Problem p, const ForwardOf<T> x,
+                                                                     const Shares shares) {
   constexpr int dim = Tiling::dim, m = Tiling::m, n = Tiling::n, queries = Tiling::queries, keys = Tiling::keys;
   extern __shared__ __align__(16) float shared_floats[];
   const FloatTile query_tile{shared_floats, Tiling::pitch};
@@ -27,7 +23,8 @@ __global__ __launch_bounds__(fma_threads, 1) void forward_fma_kernel(const Probl
   const FloatTile value_tile{key_tile.row(keys), dim};
   const FloatTile weights_tile{value_tile.row(keys), Tiling::weights_pitch};
 
-  const int h = blockIdx.y, first_row = (gridDim.x - 1 - blockIdx.x) * queries, s = p.first_sequence + blockIdx.z;
+  const BlockShare share(shares);
+  const int h = blockIdx.y, first_row = share.tile * queries, s = p.first_sequence + blockIdx.z;
   const Head head(p, p.sequence(s), s, h);
   const Sequence& q = head.sequence;
   const int rows = min(q.queries - first_row, queries);
@@ -38,8 +35,10 @@ __global__ __launch_bounds__(fma_threads, 1) void forward_fma_kernel(const Probl
   float output[m][dim / 16] = {}, largest[m], sum[m] = {};
 #pragma unroll
   for (int r = 0; r < m; ++r) largest[r] = -INFINITY;
-  const int end = q.end(first_row + rows - 1);
-  for (int first_key = q.begin(first_row) / keys * keys; first_key < end; first_key += keys) {
+  int step = q.begin(first_row) / keys, end = (q.end(first_row + rows - 1) + keys - 1) / keys;
+  share.cut(shares, step, end);
+  for (; step < end; ++step) {
+    const int first_key = step * keys;
     load_floats<keys, dim>(key_tile, x.key, x.key.row(q.batch, g, q.first_key + first_key), q.keys - first_key,
                            p.head_dim);
     load_floats<keys, dim>(value_tile, x.value, x.value.row(q.batch, g, q.first_key + first_key), q.keys - first_key,
@@ -84,32 +83,45 @@ __global__ __launch_bounds__(fma_threads, 1) void forward_fma_kernel(const Probl
     for (int c = 0; c < dim / 16; ++c) output[r][c] *= inverse;
     if (thread_x() == 0 && row < rows) {
       const float from = largest[r] == -INFINITY ? 0 : largest[r];
-      *x.log_sum_exp.row(q.batch, h, q.first_query + first_row + row) = from + logf(total);
+      const std::int64_t i = q.first_query + first_row + row;
+      float* const to = shares.splits == 1 ? x.log_sum_exp.row(q.batch, h, i)
+                                           : shares.log_sum_exp + share_of(p, shares, share.split, q.batch, h, i);
+      *to = from + logf(total);
     }
   }
-  store_rows<dim>(x.output, x.output.row(q.batch, h, q.first_query + first_row), output, 1, rows, p.value_dim);
+  const std::int64_t i = q.first_query + first_row;
+  if (shares.splits == 1) {
+    store_rows<dim>(x.output, x.output.row(q.batch, h, i), output, 1, rows, p.value_dim);
+  } else {
+    const Operand<float> to{shares.output, 0, 0, p.value_dim, 1};
+    store_rows<dim>(to, to.data + share_of(p, shares, share.split, q.batch, h, i) * p.value_dim, output, 1, rows,
+                    p.value_dim);
+  }
 }
 
 template <class T>
 void forward_of(const View& query, const View& key, const View& value, const AttentionOptions& options,
-                const View& output, const View& log_sum_exp, Stream stream) {
+                const View& output, const View& log_sum_exp, const AttentionWorkspace& workspace, Stream stream) {
   const Problem p = problem_of(query, key, value, options);
-  const Operands<T> x{operand_of<const T>(query), operand_of<const T>(key), operand_of<const T>(value),
-                      operand_of<T>(output), operand_of<float>(log_sum_exp)};
+  const auto x = forward_operands<T>(query, key, value, output, log_sum_exp);
   with_dim(std::max(p.head_dim, p.value_dim), [&]<int dim>() {
     using Tiling = ForwardFmaTiling<dim>;
-    launch_over("attention_forward", tiles_of_queries(p, options, Tiling::queries), p.heads, p, fma_threads,
-                Tiling::shared_bytes, stream, &forward_fma_kernel<T, Tiling>, x);
+    const int tiles = tiles_of_queries(p, options, Tiling::queries);
+    const Shares shares = shares_for(p, splits_for(p, options, tiles), log_sum_exp.size(), workspace);
+    launch_over("attention_forward", tiles * shares.splits, p.heads, p, fma_threads, Tiling::shared_bytes, stream,
+                &forward_fma_kernel<T, Tiling>, x, shares);
+    launch_combine(p, x, shares, stream);
   });
 }
 
 }  // namespace
 
 void forward_fma(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
-                 const AttentionWorkspace&, Stream stream) {
+                 const AttentionWorkspace& workspace, Stream stream) {
   if (log_sum_exp.size() == 0) return;
-  if (query.dtype == Dtype::f32) return forward_of<float>(query, key, value, options, output, log_sum_exp, stream);
-  forward_of<BFloat16>(query, key, value, options, output, log_sum_exp, stream);
+  if (query.dtype == Dtype::f32)
+    return forward_of<float>(query, key, value, options, output, log_sum_exp, workspace, stream);
+  forward_of<BFloat16>(query, key, value, options, output, log_sum_exp, workspace, stream);
 }
 
 }  // namespace heed::kernels::attention

@@ -41,21 +41,23 @@ void forward_mma(View query, View key, View value, const AttentionOptions& optio
     return forward_fma(query, key, value, options, output, log_sum_exp, workspace, stream);
   if (log_sum_exp.size() == 0) return;
   const Problem p = problem_of(query, key, value, options);
-  ForwardOperands x{operand_of<const BFloat16>(query), operand_of<const BFloat16>(key),
-                    operand_of<const BFloat16>(value), operand_of<BFloat16>(output), operand_of<float>(log_sum_exp)};
+  ForwardOperands x{forward_operands<BFloat16>(query, key, value, output, log_sum_exp)};
   const bool aligned = rows_are_aligned(query) && rows_are_aligned(key) && rows_are_aligned(value);
   with_dim(std::max(p.head_dim, p.value_dim), [&]<int dim>() {
     using Plain = typename Production<dim>::Plain;
     using General = typename Production<dim>::General;
-    if (p.is_plain() && aligned && rows_are_aligned(output) && p.head_dim == dim && p.value_dim == dim) {
+    const int tiles = tiles_of_queries(p, options, General::queries), splits = splits_for(p, options, tiles);
+    if (splits == 1 && p.is_plain() && aligned && rows_are_aligned(output) && p.head_dim == dim && p.value_dim == dim) {
       x.query_step = TileCopy<typename Plain::QueryTile, Plain::threads>::step(query.strides[2]);
       x.key_step = TileCopy<typename Plain::KeyTile, Plain::threads>::step(key.strides[2]);
       x.value_step = TileCopy<typename Plain::KeyTile, Plain::threads>::step(value.strides[2]);
       launch_over("attention_forward", tiles_of_queries(p, options, Plain::queries), p.heads, p, Plain::threads,
                   Plain::shared_bytes, stream, &forward_mma_kernel<Plain>, x);
     } else {
-      launch_over("attention_forward", tiles_of_queries(p, options, General::queries), p.heads, p, General::threads,
-                  General::shared_bytes, stream, &forward_mma_general_kernel<General>, x, aligned);
+      const Shares shares = shares_for(p, splits, log_sum_exp.size(), workspace);
+      launch_over("attention_forward", tiles * splits, p.heads, p, General::threads, General::shared_bytes, stream,
+                  &forward_mma_general_kernel<General>, x, aligned, shares);
+      launch_combine<BFloat16>(p, x, shares, stream);
     }
   });
 }

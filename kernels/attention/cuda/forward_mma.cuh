@@ -14,6 +14,7 @@
 // -inf, so that -inf - m is never NaN; l = 0 tells the queries that look at nothing.
 #pragma once
 
+#include "kernels/attention/cuda/forward_operands.cuh"
 #include "kernels/attention/cuda/rows_through_tile.cuh"
 #include "kernels/attention/cuda/scores.cuh"
 #include "kernels/attention/cuda/warp_product.cuh"
@@ -34,11 +35,8 @@ struct ForwardTiling {
   static constexpr int shared_bytes = QueryTile::bytes + 2 * KeyTile::bytes;
 };
 
-struct ForwardOperands {
-  Operand<const BFloat16> query, key, value;
-  Operand<BFloat16> output;
-  Operand<float> log_sum_exp;
-  std::int64_t query_step, key_step, value_step;  // for TileCopy
+struct ForwardOperands : ForwardOf<BFloat16> {
+  std::int64_t query_step = 0, key_step = 0, value_step = 0;  // for TileCopy
 };
 
 // The running softmax of a warp's rows. Lane l has rows l / 4 and l / 4 + 8 of each row tile.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/attention/cuda/forward_mma.cuh"
+#include "kernels/attention/cuda/split.cuh"
 
 namespace heed::kernels::attention {
 
@@ -33,9 +34,9 @@ __device__ inline void load_tile(std::uint32_t tile, const Operand<const BFloat1
 }
 
 template <class Tiling>
-__global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_general_kernel(const Problem p,
-                                                                                              const ForwardOperands x,
-                                                                                              bool aligned) {
+__global__ __launch_bounds__(Tiling::threads,
+                             Tiling::blocks) void forward_mma_general_kernel(const Problem p, const ForwardOperands x,
+                                                                             bool aligned, const Shares shares) {
   using QueryTile = typename Tiling::QueryTile;
   using KeyTile = typename Tiling::KeyTile;
   constexpr int keys = Tiling::keys, warp_rows = 16 * Tiling::row_tiles;
@@ -43,8 +44,8 @@ __global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_g
   const std::uint32_t query_tile = cuda::shared_address(shared), key_tile = query_tile + QueryTile::bytes;
   const std::uint32_t value_tile = key_tile + KeyTile::bytes;
 
-  const int h = blockIdx.y, first_row = (gridDim.x - 1 - blockIdx.x) * Tiling::queries,
-            s = p.first_sequence + blockIdx.z;
+  const BlockShare share(shares);
+  const int h = blockIdx.y, first_row = share.tile * Tiling::queries, s = p.first_sequence + blockIdx.z;
   const Head head(p, p.sequence(s), s, h);
   const Sequence& sequence = head.sequence;
   const int rows = min(sequence.queries - first_row, Tiling::queries);
@@ -52,7 +53,8 @@ __global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_g
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int row = first_row + warp * warp_rows + lane / 4;  // and 8 r + 16 t further down
   const int g = p.group == 1 ? h : p.key_head(h);
-  const int first_step = sequence.begin(first_row) / keys, end = sequence.end(first_row + rows - 1);
+  int first_step = sequence.begin(first_row) / keys, end = (sequence.end(first_row + rows - 1) + keys - 1) / keys;
+  share.cut(shares, first_step, end);
 
   load_tile<QueryTile, Tiling::threads>(
       query_tile, x.query, x.query.row(sequence.batch, h, sequence.first_query + first_row), rows, p.head_dim, aligned);
@@ -66,7 +68,7 @@ __global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_g
   }
 
   ForwardState<Tiling> state;
-  for (int step = (end + keys - 1) / keys - 1; step >= first_step; --step) {
+  for (int step = end - 1; step >= first_step; --step) {
     const std::int64_t first_key = sequence.first_key + step * keys;
     const int rows_here = sequence.keys - step * keys;
     load_tile<KeyTile, Tiling::threads>(key_tile, x.key, x.key.row(sequence.batch, g, first_key), rows_here, p.head_dim,
@@ -116,17 +118,21 @@ __global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_g
       const float inverse = sum == 0 ? 0 : 1 / sum;
       const int i = row + 16 * t + 8 * r;
       if (i >= sequence.queries) continue;
-      BFloat16* const to = x.output.row(sequence.batch, h, sequence.first_query + i);
+      const std::int64_t i_row = sequence.first_query + i;
+      const std::int64_t at = share_of(p, shares, share.split, sequence.batch, h, i_row);
+      BFloat16* const to = x.output.row(sequence.batch, h, i_row);
 #pragma unroll
       for (int n = 0; n < Tiling::dim / 8; ++n) {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           const int d = 8 * n + lane % 4 * 2 + e;
-          if (d < p.value_dim) to[d * x.output.column_stride] = BFloat16(state.output[t][n][2 * r + e] * inverse);
+          const float value = state.output[t][n][2 * r + e] * inverse;
+          if (d < p.value_dim && shares.splits == 1) to[d * x.output.column_stride] = BFloat16(value);
+          if (d < p.value_dim && shares.splits > 1) shares.output[at * p.value_dim + d] = value;
         }
       }
-      if (lane % 4 == 0)
-        *x.log_sum_exp.row(sequence.batch, h, sequence.first_query + i) = state.largest[t][r] * ln_2 + logf(sum);
+      float* const lse = shares.splits == 1 ? x.log_sum_exp.row(sequence.batch, h, i_row) : shares.log_sum_exp + at;
+      if (lane % 4 == 0) *lse = state.largest[t][r] * ln_2 + logf(sum);
     }
   }
 }

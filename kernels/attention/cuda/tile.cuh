@@ -17,7 +17,7 @@
 
 namespace heed::kernels::attention {
 
-template <int rows_, int columns_>
+template <int rows_, int columns_, bool swizzled = true>  // not swizzled: a rung of the ladder
 struct Tile {
   static constexpr int rows = rows_, columns = columns_;
   static constexpr int row_bytes = 2 * columns, bytes = rows * row_bytes;
@@ -26,7 +26,7 @@ struct Tile {
 
   // Where chunk `chunk` of the first line of row `row` lies, in the tile at `base`. Further lines are 128 bytes apart.
   __device__ static std::uint32_t at(std::uint32_t base, int row, int chunk) {
-    return base + row * row_bytes + (chunk ^ (row / rows_per_line % line_chunks)) * 16;
+    return base + row * row_bytes + (swizzled ? chunk ^ (row / rows_per_line % line_chunks) : chunk) * 16;
   }
 
   // What a lane passes to ldmatrix to get 16 x 16 elements at (0, 0), of which each lane holds two neighbours of a row in
