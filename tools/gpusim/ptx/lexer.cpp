@@ -101,6 +101,7 @@ void Lexer::scan() {
   if (is(first, starts_word)) {
     current_.kind = Token::Kind::word;
     for (; end < text_.size(); ++end) {
+      if (first == '.' && text_[end] == '.') break;  // .reg.b32 is two directives
       if (is(text_[end], continues_word)) continue;
       if (text_.substr(end, 2) != "::") break;
       ++end;

@@ -7,15 +7,15 @@ namespace gpusim::GPUSIM_TARGET {
 
 namespace {
 
-GPUSIM_INLINE void read_addresses(const Op* op, Warp& warp, Slot slot, Addresses& a) {
-  const std::uint64_t offset = static_cast<std::uint64_t>(op->immediate) +
-                               ((op->variant & AddressForm::frame_relative) != 0 ? warp.frames.back().local_base : 0);
-  if ((op->variant & AddressForm::narrow) != 0) {
-    const std::uint32_t* base = warp.in<std::uint32_t>(slot);
+void read_addresses(const Warp& warp, const AddressOperand& operand, Addresses& a) {
+  const std::uint64_t offset = static_cast<std::uint64_t>(operand.offset) +
+                               ((operand.form & AddressForm::frame_relative) != 0 ? warp.frames.back().local_base : 0);
+  if ((operand.form & AddressForm::narrow) != 0) {
+    const std::uint32_t* base = warp.in<std::uint32_t>(operand.slot);
     const auto narrow_offset = static_cast<std::uint32_t>(offset);
     for (unsigned l = 0; l < warp_size; ++l) a.address[l] = base[l] + narrow_offset;
   } else {
-    const std::uint64_t* base = warp.in<std::uint64_t>(slot);
+    const std::uint64_t* base = warp.in<std::uint64_t>(operand.slot);
     for (unsigned l = 0; l < warp_size; ++l) a.address[l] = base[l] + offset;
   }
 }
@@ -124,10 +124,11 @@ bool resolve_generic(const Op* op, Warp& warp, Access access, unsigned bytes, Ad
 
 }  // namespace
 
-bool resolve(const Op* op, Warp& warp, Slot slot, Access access, unsigned bytes, Addresses& a, const std::byte* value) {
-  read_addresses(op, warp, slot, a);
-  a.mask = warp.mask;
-  const Space space = space_of(op);
+bool resolve(const Op* op, Warp& warp, const AddressOperand& operand, std::uint32_t mask, Access access, unsigned bytes,
+             Addresses& a, const std::byte* value) {
+  read_addresses(warp, operand, a);
+  a.mask = mask;
+  const Space space = space_of(operand.form);
   if (space == Space::generic) return resolve_generic(op, warp, access, bytes, a, value);
   return resolve_in(op, warp, space, access, bytes, a, value);
 }

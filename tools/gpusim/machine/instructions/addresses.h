@@ -15,8 +15,8 @@ inline std::uint32_t address_form(const Binder::Address& address, unsigned count
   return (address.is_narrow ? AddressForm::narrow : 0) | (address.is_frame_relative ? AddressForm::frame_relative : 0) |
          static_cast<std::uint32_t>(address.space) << AddressForm::space_shift | count << AddressForm::count_shift;
 }
-GPUSIM_INLINE Space space_of(const Op* op) {
-  return static_cast<Space>(op->variant >> AddressForm::space_shift & 15);
+GPUSIM_INLINE Space space_of(std::uint32_t form) {
+  return static_cast<Space>(form >> AddressForm::space_shift & 15);
 }
 
 enum class Pattern : std::uint8_t { scattered, consecutive, uniform };
@@ -28,10 +28,23 @@ struct Addresses {
   Pattern pattern = Pattern::scattered;          // of the pointers, when all lanes take part
 };
 
-// The addresses of the lanes in warp.mask. `bytes` of each lane in all (of all elements of a vector), a power of two; for a
+// An operand in brackets.
+struct AddressOperand {
+  Slot slot;
+  std::uint32_t form;
+  std::int64_t offset;
+};
+
+// The addresses of the lanes of the mask. `bytes` of each lane in all (of all elements of a vector), a power of two; for a
 // store check mode wants to see the values, too. False: the launch has failed.
-bool resolve(const Op* op, Warp& warp, Slot slot, Access access, unsigned bytes, Addresses& a,
-             const std::byte* value = nullptr);
+bool resolve(const Op* op, Warp& warp, const AddressOperand& operand, std::uint32_t mask, Access access, unsigned bytes,
+             Addresses& a, const std::byte* value = nullptr);
+
+// Of an Op with one address only.
+inline bool resolve(const Op* op, Warp& warp, Slot slot, Access access, unsigned bytes, Addresses& a,
+                    const std::byte* value = nullptr) {
+  return resolve(op, warp, {slot, op->variant, op->immediate}, warp.mask, access, bytes, a, value);
+}
 
 Space take_space(Binder& b);
 InstructionClass class_of(Space space);

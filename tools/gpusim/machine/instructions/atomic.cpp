@@ -98,7 +98,7 @@ const Op* atomic(const Op* op, Warp& warp) {
   Addresses a;
   if (!resolve(op, warp, op->slot[first], Access::atomic, sizeof(U), a)) return nullptr;
   alignas(64) U result[warp_size] = {};
-  const bool is_private = space_of(op) == Space::shared || space_of(op) == Space::local;
+  const bool is_private = space_of(op->variant) == Space::shared || space_of(op->variant) == Space::local;
   each_lane(a.mask, [&](unsigned l) {
     U* memory = reinterpret_cast<U*>(a.pointer[l]);
     if (is_private) {

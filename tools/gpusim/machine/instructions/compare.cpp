@@ -3,6 +3,11 @@
 
 namespace gpusim::GPUSIM_TARGET {
 
+// In half.cpp and half_compare.cpp.
+bool is_half(Type type);
+void bind_half_set(Binder& b, std::string_view condition, Type result, Type type);
+void bind_half_setp(Binder& b, std::string_view condition, Type type);
+
 namespace {
 
 using u32 = std::uint32_t;
@@ -176,6 +181,7 @@ void bind_setp(Binder& b) {
   const u32 join = take_join(b);
   const bool flushes = b.take("ftz");
   const Type type = b.take_type();
+  if (join == 0 && is_half(type) && ptx::bytes_of(type) == 4) return bind_half_setp(b, condition, type);
   const Operand& result = b.next();
   b.output(result, Type::pred);
   b.input(type);
@@ -197,6 +203,7 @@ void bind_set(Binder& b) {
   const u32 join = take_join(b);
   const bool flushes = b.take("ftz");
   const Type type_of_result = b.take_type(), type = b.take_type();
+  if (join == 0 && is_half(type)) return bind_half_set(b, condition, type_of_result, type);
   const Operand& result = b.next();
   b.output(Operand{}, Type::pred);
   b.input(type);
