@@ -128,8 +128,8 @@ std::optional<RowGradient> Tensor::row_grad() const {
 void Tensor::set_grad(const Tensor& grad) const {
   check(!grad.defined() || (grad.shape() == shape() && grad.dtype() == dtype()),
         "set_grad: the gradient does not match the tensor of shape {} ({})", shape(), dtype());
-  check(!grad.defined() || grad.device() == device(), "set_grad: a gradient on {} for a tensor on {}", grad.device(),
-        device());
+  if (grad.defined() && grad.device() != device())
+    fail("set_grad: a gradient on {} for a tensor on {}", grad.device(), device());
   checked().grad = grad;
   checked().grad_rows = {};
 }
