@@ -52,9 +52,6 @@ constexpr std::int64_t padded(std::int64_t dim) {
 struct Left {
   const float* data;
   std::int64_t row_step, depth_step;
-  Left from(std::int64_t row, std::int64_t k) const {
-    return {data + row * row_step + k * depth_step, row_step, depth_step};
-  }
 };
 // A right factor: row k begins at data + k * row_step.
 struct Right {
@@ -62,19 +59,21 @@ struct Right {
   std::int64_t row_step;
 };
 
-// c [rows, vectors] = a [rows, depth] b [depth, vectors], or with `accumulate` is increased by it.
+// c [rows, vectors] = a [rows, depth] b [depth, vectors], or with `accumulate` is increased by it. The factors come as
+// numbers, which stay in registers, and not as structs, which would pass through memory.
 template <int rows, int vectors, bool accumulate>
-HWY_NOINLINE void multiply_tile(Left a, Right b, std::int64_t depth, float* c, std::int64_t c_step) {
+HWY_NOINLINE void multiply_tile(const float* a, std::int64_t a_row, std::int64_t a_depth, const float* b,
+                                std::int64_t b_row, std::int64_t depth, float* c, std::int64_t c_step) {
   const hn::ScalableTag<float> d;
   hn::Vec<decltype(d)> sum[rows][vectors];
   for (int r = 0; r < rows; ++r)
     for (int v = 0; v < vectors; ++v)
       sum[r][v] = accumulate ? hn::LoadU(d, c + r * c_step + v * vector_floats) : hn::Zero(d);
-  for (std::int64_t k = 0; k < depth; ++k, a.data += a.depth_step, b.data += b.row_step) {
+  for (std::int64_t k = 0; k < depth; ++k, a += a_depth, b += b_row) {
     hn::Vec<decltype(d)> row[vectors];
-    for (int v = 0; v < vectors; ++v) row[v] = hn::LoadU(d, b.data + v * vector_floats);
+    for (int v = 0; v < vectors; ++v) row[v] = hn::LoadU(d, b + v * vector_floats);
     for (int r = 0; r < rows; ++r) {
-      const auto x = hn::Set(d, a.data[r * a.row_step]);
+      const auto x = hn::Set(d, a[r * a_row]);
       for (int v = 0; v < vectors; ++v) sum[r][v] = hn::MulAdd(x, row[v], sum[r][v]);
     }
   }
@@ -82,7 +81,8 @@ HWY_NOINLINE void multiply_tile(Left a, Right b, std::int64_t depth, float* c, s
     for (int v = 0; v < vectors; ++v) hn::StoreU(sum[r][v], d, c + r * c_step + v * vector_floats);
 }
 
-using Tile = void (*)(Left, Right, std::int64_t, float*, std::int64_t);
+using Tile = void (*)(const float*, std::int64_t, std::int64_t, const float*, std::int64_t, std::int64_t, float*,
+                      std::int64_t);
 
 // The tile of each size, at [rows - 1][vectors - 1].
 template <bool accumulate>
@@ -104,8 +104,8 @@ HWY_INLINE void multiply(Left a, std::int64_t rows, Right b, std::int64_t width,
     const auto vectors = static_cast<std::size_t>(std::min(tile_vectors, (width - v) / vector_floats));
     for (std::int64_t r = 0; r < rows; r += strip_rows) {
       const auto height = static_cast<std::size_t>(std::min(strip_rows, rows - r));
-      tile_of_size<accumulate>[height - 1][vectors - 1](a.from(r, 0), {b.data + v, b.row_step}, depth,
-                                                        c + r * c_step + v, c_step);
+      tile_of_size<accumulate>[height - 1][vectors - 1](a.data + r * a.row_step, a.row_step, a.depth_step, b.data + v,
+                                                        b.row_step, depth, c + r * c_step + v, c_step);
     }
   }
 }

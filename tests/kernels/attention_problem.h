@@ -47,8 +47,8 @@ struct AttentionOracle {
   AttentionResults truth, composed;
 };
 
-// Holds the CPU variants of the kernels against the oracle; `fast` leaves the reference out, which takes seconds where
-// the others take milliseconds.
+// Holds the CPU variants of the kernels against the oracle; `fast` leaves out those whose products are plain
+// loops: they take seconds where the others take milliseconds.
 enum class Variants { all, fast };
 void verify_attention(const std::string& name, const AttentionProblem& p, Variants variants = Variants::all);
 
