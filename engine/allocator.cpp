@@ -4,10 +4,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <vector>
 
+#include "engine/device.h"
 #include "engine/layout.h"
+#include "kernels/cuda/device.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -25,13 +28,28 @@ constexpr std::size_t rounded(std::size_t bytes) {
   return std::max<std::size_t>((bytes + alignment - 1) / alignment * alignment, alignment);
 }
 
+// HEED_CACHE=0: whatever watches over memory (a sanitizer, a simulator) sees every block come and go, at its true size.
+bool caches() {
+  static const bool answer = [] {
+    const char* setting = std::getenv("HEED_CACHE");
+    return setting == nullptr || std::strcmp(setting, "0") != 0;
+  }();
+  return answer;
+}
+
+// Blocks of a CUDA device are released while kernels that use them are still queued. That is no danger: all work of a
+// device is in one stream, so whoever gets the block next comes after them.
 class Pool {
  public:
+  explicit Pool(Device device) : device_(device) {}
+
   // Best fit within twice the size: a block much larger than the request would be missed by the request it fits.
   void* allocate(std::size_t bytes, std::size_t& capacity) {
     const std::lock_guard lock(mutex_);
-    check(bytes <= PTRDIFF_MAX, "out of memory on cpu: requested {} bytes, more than any object may have", bytes);
-    const std::size_t wanted = rounded(bytes);
+    check(bytes <= PTRDIFF_MAX, "out of memory on {}: requested {} bytes, more than any object may have", device_,
+          bytes);
+    const bool exactly = !caches() && device_.type != DeviceType::cpu;
+    const std::size_t wanted = exactly ? std::max<std::size_t>(bytes, 1) : rounded(bytes);
     ++stats_.allocations;
     void* data = nullptr;
     for (auto it = free_.lower_bound(wanted); it != free_.end() && it->first <= 2 * wanted; ++it) {
@@ -48,15 +66,16 @@ class Pool {
     }
     stats_.live_bytes += capacity;
     stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
-    ASAN_UNPOISON_MEMORY_REGION(data, bytes);
+    if (is_cpu()) ASAN_UNPOISON_MEMORY_REGION(data, bytes);
     return data;
   }
 
   void release(void* data, std::size_t capacity) {
     const std::lock_guard lock(mutex_);
-    ASAN_POISON_MEMORY_REGION(data, capacity);
-    free_[capacity].push_back(data);
     stats_.live_bytes -= capacity;
+    if (!caches()) return to_system(data, capacity);
+    if (is_cpu()) ASAN_POISON_MEMORY_REGION(data, capacity);
+    free_[capacity].push_back(data);
     stats_.cached_bytes += capacity;
   }
 
@@ -76,30 +95,39 @@ class Pool {
   }
 
  private:
+  bool is_cpu() const { return device_.type == DeviceType::cpu; }
+
   void* from_system(std::size_t bytes) {
     ++stats_.system_allocations;
-    void* data = std::aligned_alloc(alignment, bytes);
+    const auto ask = [&] {
+      return is_cpu() ? std::aligned_alloc(alignment, bytes) : kernels::cuda::allocate(device_.index, bytes);
+    };
+    void* data = ask();
     if (data == nullptr) {
       flush_locked();
-      data = std::aligned_alloc(alignment, bytes);
+      data = ask();
     }
-    check(data != nullptr, "out of memory on cpu: requested {} bytes; live {}, cached {}, peak {}", bytes,
+    check(data != nullptr, "out of memory on {}: requested {} bytes; live {}, cached {}, peak {}", device_, bytes,
           stats_.live_bytes, stats_.cached_bytes, stats_.peak_bytes);
-    ASAN_POISON_MEMORY_REGION(data, bytes);
+    if (is_cpu()) ASAN_POISON_MEMORY_REGION(data, bytes);
     return data;
+  }
+
+  void to_system(void* data, std::size_t capacity) {
+    if (!is_cpu()) return kernels::cuda::release(device_.index, data);
+    ASAN_UNPOISON_MEMORY_REGION(data, capacity);
+    std::free(data);
   }
 
   void flush_locked() {
     for (auto& [capacity, blocks] : free_) {
-      for (void* data : blocks) {
-        ASAN_UNPOISON_MEMORY_REGION(data, capacity);
-        std::free(data);
-      }
+      for (void* data : blocks) to_system(data, capacity);
       stats_.cached_bytes -= capacity * blocks.size();
     }
     free_.clear();
   }
 
+  Device device_;
   std::mutex mutex_;
   MemoryStats stats_;
   std::map<std::size_t, std::vector<void*>> free_;  // by capacity; the vectors keep their own memory when they empty
@@ -107,9 +135,15 @@ class Pool {
 
 // Never destroyed: tensors with static storage may be released after the end of main().
 Pool& pool_for(Device device) {
-  check(device.type == DeviceType::cpu, "allocate: no {} memory in this build", device);
-  static Pool* const cpu = new Pool;
-  return *cpu;
+  static Pool* const cpu = new Pool({});
+  if (device.type == DeviceType::cpu) return *cpu;
+  require_available(device);
+  static const auto& cuda = *[] {
+    auto* pools = new std::vector<std::unique_ptr<Pool>>;
+    for (int i = 0; i < cuda_device_count(); ++i) pools->push_back(std::make_unique<Pool>(Device{DeviceType::cuda, i}));
+    return pools;
+  }();
+  return *cuda[static_cast<std::size_t>(device.index)];
 }
 
 }  // namespace
@@ -127,7 +161,11 @@ void release_cached_memory(Device device) {
 Block::Block(Device device, std::size_t bytes) : bytes_(bytes), device_(device) {
   data_ = pool_for(device).allocate(bytes, capacity_);
 #ifndef NDEBUG
-  std::memset(data_, 0xff, bytes);  // NaN in every floating dtype
+  constexpr int nan = 0xff;  // in every byte: NaN in every floating dtype
+  if (device.type == DeviceType::cpu)
+    std::memset(data_, nan, bytes);
+  else
+    kernels::cuda::set_bytes(data_, nan, bytes, {device, nullptr});
 #endif
 }
 

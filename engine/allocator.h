@@ -1,5 +1,6 @@
 // Memory for tensors: one caching pool per device. A training step asks for the same sizes again and again, so blocks
-// are kept when they are released, and after the first steps nothing is asked of the system any more.
+// are kept when they are released, and after the first steps nothing is asked of the system any more. With HEED_CACHE=0
+// in the environment nothing is kept, so that tools which watch memory see every block come and go.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,7 @@ void reset_peak_memory(Device device = {});
 // Gives all cached blocks back to the system.
 void release_cached_memory(Device device = {});
 
-// A block of device memory, aligned to 64 bytes on the CPU. Thread-safe. Throws heed::Error when the memory is not to
+// A block of device memory, aligned to 64 bytes on the CPU and to 256 on CUDA devices. Thread-safe. Throws heed::Error when the memory is not to
 // be had even after the cache was flushed. Builds without NDEBUG fill new memory with NaN, to show whoever reads it
 // unset.
 class Block {

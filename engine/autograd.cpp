@@ -104,6 +104,8 @@ void Traversal::seed(const Tensor& output, const Tensor& gradient) {
   check(start.shape() == output.shape() && start.dtype() == output.dtype(),
         "backward: gradient of shape {} ({}) for an output of shape {} ({})", start.shape(), start.dtype(),
         output.shape(), output.dtype());
+  check(start.device() == output.device(), "backward: gradient on {} for an output on {}", start.device(),
+        output.device());
   if (targets_ != nullptr) find_useful(edge.node);
   deliver(edge, start);
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "engine/device.h"
 #include "engine/file.h"
 
 namespace heed {
@@ -146,7 +147,12 @@ void Profiler::begin_launch(const char* kernel, const char* variant, std::span<c
   event.start_ns = now();  // without the time that recording the views took
 }
 
-void Profiler::end_launch() {
+// A destructor calls this: what went wrong on the device is left for the next call to report.
+void Profiler::end_launch(Stream stream) {
+  try {
+    synchronize(stream.device);
+  } catch (const Error&) {
+  }
   end();
 }
 

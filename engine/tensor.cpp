@@ -128,6 +128,8 @@ std::optional<RowGradient> Tensor::row_grad() const {
 void Tensor::set_grad(const Tensor& grad) const {
   check(!grad.defined() || (grad.shape() == shape() && grad.dtype() == dtype()),
         "set_grad: the gradient does not match the tensor of shape {} ({})", shape(), dtype());
+  if (grad.defined() && grad.device() != device())
+    fail("set_grad: a gradient on {} for a tensor on {}", grad.device(), device());
   checked().grad = grad;
   checked().grad_rows = {};
 }
@@ -176,15 +178,14 @@ Tensor alias(const Tensor& base, const Layout& layout) {
 void assign(const Tensor& target, const Tensor& source) {
   check(target.shape() == source.shape(), "assign: source of shape {} for a target of shape {}", source.shape(),
         target.shape());
-  check(target.device() == source.device(), "assign: tensors on {} and {}", target.device(), source.device());
   check(!grad_enabled() || !target.requires_grad(), "assign: the target requires a gradient; write to it under NoGrad");
-  kernels::copy(source.view(), target.view(), stream_of(target));
+  kernels::copy(source.detach().to(target.device()).view(), target.view(), stream_of(target));
 }
 
 template <class T>
 std::vector<T> Tensor::to_vector() const {
   const NoGrad no_grad;
-  const Tensor plain = to(dtype_of<T>()).contiguous();
+  const Tensor plain = to(Device{}).to(dtype_of<T>()).contiguous();
   const T* first = plain.data<T>();
   return std::vector<T>(first, first + plain.count());
 }

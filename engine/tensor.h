@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "engine/allocator.h"
+#include "engine/device.h"
 #include "engine/layout.h"
 #include "kernels/bfloat16.h"
 
@@ -25,7 +26,7 @@ namespace heed {
 
 struct TensorOptions {
   Dtype dtype = Dtype::f32;
-  Device device = {};
+  Device device = default_device();
 };
 
 class Node;
@@ -73,10 +74,10 @@ class Tensor {
   Tensor unsqueeze(int axis) const;                   // new axis of length 1, in front of `axis`
 
   // -- Copies, differentiable ---------------------------------------------------------------------------------------
-  Tensor contiguous() const;     // itself where it already is
-  Tensor clone() const;          // always a copy
-  Tensor to(Dtype dtype) const;  // itself where nothing changes
-  Tensor to(Device device) const;
+  Tensor contiguous() const;       // itself where it already is
+  Tensor clone() const;            // always a copy
+  Tensor to(Dtype dtype) const;    // itself where nothing changes
+  Tensor to(Device device) const;  // itself where it already is; reading from a CUDA device waits for it
 
   // -- Gradients (engine/autograd.h has the rest) -------------------------------------------------------------------
   bool requires_grad() const;
@@ -119,7 +120,7 @@ Tensor empty_like(const Tensor& x);
 // A window onto the memory of `base`, outside the graph.
 Tensor alias(const Tensor& base, const Layout& layout);
 
-// Copies `source` into the memory of `target` (same shape; the dtype is converted). Initialisers and optimisers write
+// Copies `source` into the memory of `target` (same shape; dtype and device are converted). Initialisers and optimisers write
 // through this and through kernels, nobody else: gradients computed from the old values would be silently wrong.
 // Throws when target takes part in a graph and NoGrad is not in force.
 void assign(const Tensor& target, const Tensor& source);
@@ -127,7 +128,7 @@ void assign(const Tensor& target, const Tensor& source);
 // A tensor of `shape` from row-major values; its dtype follows T: float, double, std::int32_t, std::int64_t,
 // std::uint8_t or bool.
 template <class T>
-Tensor from_vector(const std::vector<T>& values, const Shape& shape, Device device = {});
+Tensor from_vector(const std::vector<T>& values, const Shape& shape, Device device = default_device());
 
 // What to print: NumPy's layout, long axes shortened. "tensor([[1, 2], [3, 4]], f32)"
 std::string to_string(const Tensor& x);

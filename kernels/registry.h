@@ -35,7 +35,7 @@ class LaunchObserver {
  public:
   virtual ~LaunchObserver() = default;
   virtual void begin_launch(const char* kernel, const char* variant, std::span<const View> views) = 0;
-  virtual void end_launch() = 0;
+  virtual void end_launch(Stream stream) = 0;
 };
 // Of the launches that this thread makes. Each thread has its own: a profiler comes and goes while others work.
 inline constinit thread_local LaunchObserver* launch_observer = nullptr;
@@ -105,8 +105,9 @@ class Kernel<void(Args...)> : public KernelSlot {
     }
     observe(variant, args...);
     const struct Launch {
-      ~Launch() { launch_observer->end_launch(); }
-    } launch;
+      Stream stream;
+      ~Launch() { launch_observer->end_launch(stream); }
+    } launch{stream};
     function(args...);
   }
 

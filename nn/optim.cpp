@@ -118,7 +118,7 @@ NamedTensors Optimizer::state_dict() const {
     if (slot.step == 0) return;
     for (std::size_t i = 0; i < state_names_.size(); ++i)
       state.emplace_back(slot.name + "." + state_names_[i], slot.state[i]);
-    state.emplace_back(slot.name + ".step", from_vector<std::int64_t>({slot.step}, {}));
+    state.emplace_back(slot.name + ".step", from_vector<std::int64_t>({slot.step}, {}, Device{}));
   });
   return state;
 }
@@ -129,7 +129,7 @@ void Optimizer::load_state_dict(const NamedTensors& state) {
   for_each_slot([&](const Slot& slot) {
     if (!given.contains(slot.name + ".step")) return;
     for (const std::string& name : state_names_) wanted.emplace_back(slot.name + "." + name, slot.parameter.detach());
-    wanted.emplace_back(slot.name + ".step", empty({}, {Dtype::i64}));
+    wanted.emplace_back(slot.name + ".step", empty({}, {Dtype::i64, {}}));
   });
   compare(wanted, state).require_exact(fmt::format("{}::load_state_dict", name_));
   for (Group& group : groups_) {

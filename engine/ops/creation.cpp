@@ -139,26 +139,26 @@ Tensor bernoulli(const Shape& shape, double p, TensorOptions options, Generator*
 Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, Generator* generator) {
   const Operation op("randint");
   op.check(low < high, "no integers in [{}, {})", low, high);
-  const Tensor y = empty(shape, {Dtype::i64});
+  const Tensor y = empty(shape, {Dtype::i64, {}});
   const Draw numbers = draw(generator, y.count(), 2);
   const std::uint64_t range = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
   std::int64_t* values = y.data<std::int64_t>();
   for (std::int64_t i = 0; i < y.count(); ++i) {
     values[i] = static_cast<std::int64_t>(static_cast<std::uint64_t>(low) + below(range, numbers, i));
   }
-  return y;
+  return y.to(default_device());
 }
 
 // Fisher and Yates: each place in turn, from the last, swaps with one at or before it.
 Tensor randperm(std::int64_t n, Generator* generator) {
   const Operation op("randperm");
   op.check(n >= 0, "a permutation of {} numbers", n);
-  const Tensor y = empty({n}, {Dtype::i64});
+  const Tensor y = empty({n}, {Dtype::i64, {}});
   const Draw numbers = draw(generator, n, 2);
   std::int64_t* values = y.data<std::int64_t>();
   std::iota(values, values + n, 0);
   for (std::int64_t i = n - 1; i > 0; --i) std::swap(values[i], values[below(i + 1, numbers, i)]);
-  return y;
+  return y.to(default_device());
 }
 
 }  // namespace heed

@@ -3,6 +3,7 @@
 
 #include "engine/operation.h"
 #include "engine/ops.h"
+#include "engine/transfer.h"
 #include "kernels/copy/copy.h"
 
 namespace heed {
@@ -174,8 +175,12 @@ Tensor Tensor::to(Dtype dtype) const {
 
 Tensor Tensor::to(Device device) const {
   Operation op("to");
+  op.check(defined(), "undefined tensor");
   if (device == this->device()) return *this;
-  op.fail("no way from {} to {} in this build", this->device(), device);
+  const Tensor dense = detach().contiguous();
+  const Tensor y = empty(shape(), {dtype(), device});
+  transfer(dense.view(), y.view());
+  return op.record(y, {*this}, [from = this->device()](const Upstream& up) -> Gradients { return {up.dy().to(from)}; });
 }
 
 }  // namespace heed

@@ -26,7 +26,7 @@ void add_common(CLI::App& verb, CommonOptions& common) {
   verb.add_option("--seed", common.seed, "Seed of everything random")->capture_default_str();
   verb.add_option("--threads", common.threads, "Threads; 0: one per core. Results do not depend on it")
       ->capture_default_str();
-  verb.add_option("--device", common.device, "Where to compute; this build has: cpu")->capture_default_str();
+  verb.add_option("--device", common.device, "Where to compute: cpu, cuda or cuda:N")->capture_default_str();
   verb.add_option("--json", common.output.json, "Write the result as JSON to this file, - for standard output");
   verb.add_flag("--quiet", common.output.quiet, "No progress on standard error");
 }
@@ -214,7 +214,7 @@ int run_program(int argc, char** argv) {
   });
 
   CLI11_PARSE(app, argc, argv);
-  check(common.device == "cpu", "--device {}: this build has cpu only", common.device);
+  set_default_device(parse_device(common.device));
   check(common.threads >= 0, "--threads {}: not a number of threads", common.threads);
   if (common.threads > 0) omp_set_num_threads(common.threads);
   manual_seed(common.seed);

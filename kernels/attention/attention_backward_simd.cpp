@@ -78,7 +78,7 @@ void backward_keys(const BackwardTask& task, const BackwardPlan& plan, std::int6
   float* const dk = arena.take(plan.key_block * depth);
   float* const dv = arena.take(plan.key_block * width);
   KeyBlock keys(problem, sequence, task.g, plan.key_block, arena);
-  GradientBlock block(problem, sequence, task.s, doutput, arena);
+  GradientBlock block(problem, sequence, task.s, doutput, GradientOf::products, arena);
   const double dropout = problem.options.dropout;
   const auto scale = static_cast<float>(problem.options.scale);
   const float kept = dropout < 1 ? static_cast<float>(1 / (1 - dropout)) : 0;
@@ -91,7 +91,8 @@ void backward_keys(const BackwardTask& task, const BackwardPlan& plan, std::int6
     for (std::int64_t head = 0; head < problem.group(); ++head) {
       for (std::int64_t i = queries.begin; i < queries.end; i += gradient_rows) {
         block.load(task.g * problem.group() + head, i, std::min(gradient_rows, queries.end - i));
-        if (block.compute(keys, task.statistics, head)) backward_block(task, keys, block, head, dk, dv);
+        if (block.compute(keys, task.statistics, head * sequence.queries + i))
+          backward_block(task, keys, block, head, dk, dv);
       }
     }
     const Head dk_rows(dkey, sequence.batch, task.g, sequence.first_key + j);
@@ -107,6 +108,7 @@ void backward(const View& query, const View& key, const View& value, const Atten
               const View& output, const View& log_sum_exp, const View& doutput, const View& dlog_sum_exp,
               const View& dquery, const View& dkey, const View& dvalue, const AttentionWorkspace& workspace) {
   const Problem problem{query, key, value, options};
+  const GradientViews views{output, log_sum_exp, doutput, dlog_sum_exp};
   const BackwardPlan plan(problem);
   const std::int64_t depth = padded(problem.head_dim()), width = padded(problem.value_dim());
   const std::int64_t group = problem.group(), rows = group * problem.longest_queries();
@@ -136,7 +138,8 @@ void backward(const View& query, const View& key, const View& value, const Atten
     float* const dq = plan.chunks == 1 ? arena.take(part_size) : parts + at * part_size;
     fill(dq, group * sequence.queries * depth, 0);
     RowStatistics statistics(rows, arena);
-    statistics.load(problem, sequence, g, output, log_sum_exp, doutput, dlog_sum_exp);
+    for (std::int64_t h = 0; h < group; ++h)
+      statistics.load(sequence, g * group + h, 0, sequence.queries, views, h * sequence.queries);
     const BackwardTask task{problem, s, g, sequence, statistics, dq};
     const std::int64_t begin = at % plan.chunks * plan.chunk;
     backward_keys(task, plan, begin, std::min(begin + plan.chunk, rows_of_keys(problem, s)), doutput, dkey, dvalue,

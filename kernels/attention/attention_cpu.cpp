@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "kernels/attention/attention.h"
-#include "kernels/dtypes.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/dtypes.h"
 #include "kernels/random/philox.h"
 
 namespace heed::kernels {
@@ -238,8 +238,7 @@ void mask_gradient_reference(View query, View key, View value, const AttentionOp
 
 const Register forward{attention_forward, DeviceType::cpu, "reference", &forward_reference};
 const Register backward{attention_backward, DeviceType::cpu, "reference", &backward_reference};
-const Register mask_gradient{attention_mask_gradient, DeviceType::cpu, "reference", &mask_gradient_reference,
-                             is_default};
+const Register mask_gradient{attention_mask_gradient, DeviceType::cpu, "reference", &mask_gradient_reference};
 
 }  // namespace
 }  // namespace heed::kernels

@@ -19,6 +19,11 @@ inline constexpr std::int64_t gradient_rows = 48;      // queries of a block
 inline constexpr std::int64_t gradient_columns = 128;  // keys of a block, most; and the step from row to row
 inline constexpr std::int64_t gradient_strips = gradient_rows / strip_rows;
 
+// What the forward returned, and the gradients of it.
+struct GradientViews {
+  const View &output, &log_sum_exp, &doutput, &dlog_sum_exp;
+};
+
 HWY_INLINE void add_row(const float* x, float* sum, std::int64_t n) {
   const hn::ScalableTag<float> d;
   for (std::int64_t c = 0; c < n; c += vector_floats)
@@ -62,31 +67,29 @@ HWY_INLINE AttentionSpan queries_of_block(const Problem& problem, const Attentio
           queries_of_key(o.causal, o.window, sequence.shift, sequence.queries, first + n - 1).end};
 }
 
-// Of each query of a group of heads: delta = doutput . output - dlog_sum_exp; and log_sum_exp in units of log 2, +inf
-// where a query looks at nothing, so that its weights come out as 0.
+// Of queries: delta = doutput . output - dlog_sum_exp; and log_sum_exp in units of log 2, +inf where a query looks at
+// nothing, so that its weights come out as 0.
 struct RowStatistics {
-  float *delta, *log_sum_exp;  // [group, queries]
+  float *delta, *log_sum_exp;
 
   RowStatistics(std::int64_t rows, Arena& arena) : delta(arena.take(rows)), log_sum_exp(arena.take(rows)) {}
   static std::int64_t size(std::int64_t rows) { return 2 * rows; }
 
-  void load(const Problem& problem, const AttentionSequence& sequence, std::int64_t g, const View& output,
-            const View& lse, const View& doutput, const View& dlse) const {
-    const auto statistic = [](const View& x, std::int64_t b, std::int64_t h, std::int64_t i) {
+  // Of queries [first, first + n) of head h, to places from `at` on.
+  void load(const AttentionSequence& sequence, std::int64_t h, std::int64_t first, std::int64_t n,
+            const GradientViews& views, std::int64_t at) const {
+    const std::int64_t b = sequence.batch, row = sequence.first_query + first;
+    const auto statistic = [b, h](const View& x, std::int64_t i) {
       return x.as<const float>()[b * x.strides[0] + h * x.strides[1] + i * x.strides[2]];
     };
-    float *to_delta = delta, *to_lse = log_sum_exp;
-    for (std::int64_t h = g * problem.group(); h < (g + 1) * problem.group(); ++h) {
-      const Head y(output, sequence.batch, h, sequence.first_query),
-          dy(doutput, sequence.batch, h, sequence.first_query);
-      for (std::int64_t i = 0; i < sequence.queries; ++i, ++to_delta, ++to_lse) {
-        const float x = statistic(lse, sequence.batch, h, sequence.first_query + i);
-        const bool sees_nothing = x == minus_infinity;
-        *to_lse = sees_nothing ? -minus_infinity : static_cast<float>(static_cast<double>(x) * log2_e);
-        *to_delta = sees_nothing ? 0 : dot_rows(output, y.row(i), doutput, dy.row(i), problem.value_dim());
-        if (!sees_nothing && dlse.data != nullptr)
-          *to_delta -= statistic(dlse, sequence.batch, h, sequence.first_query + i);
-      }
+    const Head y(views.output, b, h, row), dy(views.doutput, b, h, row);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const float x = statistic(views.log_sum_exp, row + i);
+      const bool sees_nothing = x == minus_infinity;
+      log_sum_exp[at + i] = sees_nothing ? -minus_infinity : static_cast<float>(static_cast<double>(x) * log2_e);
+      delta[at + i] =
+          sees_nothing ? 0 : dot_rows(views.output, y.row(i), views.doutput, dy.row(i), views.output.shape[3]);
+      if (!sees_nothing && views.dlog_sum_exp.data != nullptr) delta[at + i] -= statistic(views.dlog_sum_exp, row + i);
     }
   }
 };
@@ -119,8 +122,12 @@ struct KeyBlock {
   }
 };
 
+// Of what the gradient is: the scores, or the products, which a softcap turns into scores.
+enum class GradientOf { scores, products };
+
 // A block of queries of one head, and what it makes of a block of keys. Rows step by gradient_columns.
 struct GradientBlock {
+  bool has_slopes;
   const Problem& problem;
   const AttentionSequence& sequence;
   std::int64_t s;
@@ -137,8 +144,9 @@ struct GradientBlock {
   Columns strips[gradient_strips], columns{};
 
   GradientBlock(const Problem& problem, const AttentionSequence& sequence, std::int64_t s, const View& doutput,
-                Arena& arena)
-      : problem(problem),
+                GradientOf what, Arena& arena)
+      : has_slopes(what == GradientOf::products && problem.options.softcap > 0),
+        problem(problem),
         sequence(sequence),
         s(s),
         doutput_view(doutput),
@@ -159,8 +167,8 @@ struct GradientBlock {
     for (std::int64_t r = 0; r < n; ++r) rows[r] = {head, i + r, keys_of(problem, sequence, i + r)};
   }
 
-  // `head`: within the group. Returns whether there is anything.
-  bool compute(const KeyBlock& keys, const RowStatistics& statistics, std::int64_t head) {
+  // The statistics of the block's queries lie from first_statistic on. Returns whether there is anything.
+  bool compute(const KeyBlock& keys, const RowStatistics& statistics, std::int64_t first_statistic) {
     columns = columns_of(rows, count, keys.first, keys.count);
     first_row = count, last_row = 0;
     if (columns.is_empty()) return false;
@@ -170,7 +178,7 @@ struct GradientBlock {
       own = columns_of(rows + r, height, keys.first, keys.count);
       if (own.is_empty()) continue;
       first_row = std::min(first_row, r), last_row = r + height;
-      compute_strip(keys, statistics, head * sequence.queries + query_number, r, height, own);
+      compute_strip(keys, statistics, first_statistic, r, height, own);
     }
     return true;
   }
@@ -190,7 +198,7 @@ struct GradientBlock {
     const AttentionOptions& o = problem.options;
     float *const p = weights + row * gradient_columns, *const ds = dscores + row * gradient_columns;
     const std::int64_t n = own.end - own.begin;
-    finish_scores(problem, s, sequence, rows[row], own, p, o.softcap > 0 ? slopes : nullptr);
+    finish_scores(problem, s, sequence, rows[row], own, p, has_slopes ? slopes : nullptr);
     if (o.dropout > 0) {
       const float kept = o.dropout < 1 ? static_cast<float>(1 / (1 - o.dropout)) : 0;
       dscores_row<true>(p + own.begin, ds + own.begin, n, problem.factor(), log_sum_exp, delta,
@@ -198,7 +206,7 @@ struct GradientBlock {
     } else {
       dscores_row<false>(p + own.begin, ds + own.begin, n, problem.factor(), log_sum_exp, delta, nullptr, 0, 1);
     }
-    if (o.softcap > 0) multiply_row(slopes + own.begin, ds + own.begin, n);
+    if (has_slopes) multiply_row(slopes + own.begin, ds + own.begin, n);
     for (float* const x : {p, ds}) {
       fill(x + columns.begin, own.begin - columns.begin, 0);
       fill(x + own.end, columns.end - own.end, 0);

@@ -35,7 +35,8 @@ struct Indexer {
   Indexer() = default;
   explicit Indexer(const LoopNest<n>& nest) : rank(nest.rank) {
     for (int i = 0; i < rank; ++i) {
-      lengths[i] = Divider(nest.shape[rank - 1 - i] > max_indexed ? 1 : nest.shape[rank - 1 - i]);
+      const std::int64_t length = nest.shape[rank - 1 - i];
+      lengths[i] = Divider(length > 0 && length <= max_indexed ? length : 1);  // else nothing is divided by it
       for (std::size_t v = 0; v < n; ++v) strides[i][v] = nest.strides[v][rank - 1 - i];
     }
   }

@@ -76,13 +76,19 @@ __global__ void map_strided(Function function, std::uint32_t n, Indexer<sizeof..
   if (i < n) map_one(std::index_sequence_for<X...>{}, function, at(i), y, x...);
 }
 
+template <std::size_t n>
+std::int64_t size_of(const LoopNest<n>& nest) {
+  std::int64_t size = 1;
+  for (int axis = 0; axis < nest.rank; ++axis) size *= nest.shape[axis];
+  return size;
+}
+
 // Calls body(part, offsets) for parts of the loop that have fewer than 2^31 elements each, in order; offsets[v] says
 // where the part begins in view v.
 template <std::size_t n, class Body>
 void for_each_part(const LoopNest<n>& nest, const Body& body, std::array<std::int64_t, n> offsets = {}) {
-  std::int64_t inner = 1;
-  for (int axis = 1; axis < nest.rank; ++axis) inner *= nest.shape[axis];
-  if (inner * nest.shape[0] <= max_indexed) return body(nest, offsets);
+  if (size_of(nest) <= max_indexed) return body(nest, offsets);
+  const std::int64_t inner = size_of(nest) / nest.shape[0];
   if (inner > max_indexed && nest.rank > 1) {  // one position of the outermost axis after another
     LoopNest<n> rest = nest;
     --rest.rank;
@@ -151,8 +157,7 @@ class Mapping {
 
   template <std::size_t... v>
   void run_strided(const Nest& part, const Offsets& offsets, std::index_sequence<v...>) const {
-    std::int64_t n = 1;
-    for (int axis = 0; axis < part.rank; ++axis) n *= part.shape[axis];
+    const std::int64_t n = size_of(part);
     const auto kernel = &map_strided<Function, Y, X...>;
     launch({kernel_, blocks_for(n, map_threads), map_threads, 0, stream_}, kernel, function_,
            static_cast<std::uint32_t>(n), Indexer<count>(part), views_[0].template as<Y>() + offsets[0],

@@ -12,6 +12,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/tensor_core.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/loop_nest.h"
 
@@ -82,7 +83,7 @@ struct Rows : Positions<N> {
   // How many vectors the longest row touches: one more where rows may begin inside a vector.
   template <class T>
   std::int64_t vectors() const {
-    constexpr std::int64_t width = 16 / sizeof(T);
+    constexpr std::int64_t width = vector_bytes / sizeof(T);
     std::int64_t odd = reinterpret_cast<std::uintptr_t>(this->data[0]) / sizeof(T);
     for (int i = 0; i < this->nest.rank; ++i) odd |= this->nest.shape[i] == 1 ? 0 : this->nest.strides[0][i];
     return (length + (odd % width == 0 ? 0 : width - 1) + width - 1) / width;
@@ -117,7 +118,7 @@ __device__ inline uint4 pack(const float (&x)[4]) {
 __device__ inline uint4 pack(const float (&x)[8]) {
   unsigned words[4];
 #pragma unroll
-  for (int i = 0; i < 4; ++i) asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(words[i]) : "f"(x[2 * i + 1]), "f"(x[2 * i]));
+  for (int i = 0; i < 4; ++i) words[i] = pack_bf16(x[2 * i], x[2 * i + 1]);
   return {words[0], words[1], words[2], words[3]};
 }
 
@@ -136,7 +137,7 @@ struct VectorRow {
   __device__ VectorRow(T* data, std::int64_t length)
       : VectorRow(data, length, static_cast<int>(reinterpret_cast<std::uintptr_t>(data) / sizeof(T) % width)) {}
   __device__ VectorRow(T* data, std::int64_t length, int head)
-      : data(data), length(length), head(head), aligned(reinterpret_cast<std::uintptr_t>(data - head) % 16 == 0) {}
+      : data(data), length(length), head(head), aligned(reinterpret_cast<std::uintptr_t>(data - head) % vector_bytes == 0) {}
 
   __device__ std::int64_t count() const { return (head + length + width - 1) / width; }
   // The number in the row of the first element of a vector: below 0 for elements that stand before the row.

@@ -1,6 +1,6 @@
 // The matrix product in plain C++: the definition, and what exchanging two loops is worth.
-#include "kernels/dtypes.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/dtypes.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/reference.h"
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/matmul/blas_matrix.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/reference.h"
 
@@ -65,27 +66,9 @@ void touch_buffers() {
   });
 }
 
-// The last two axes of a view, or a block of them.
-struct Matrix {
-  std::int64_t rows, columns, row_stride, column_stride;
-
-  explicit Matrix(const View& view)
-      : rows(view.shape[view.rank - 2]),
-        columns(view.shape[view.rank - 1]),
-        row_stride(view.strides[view.rank - 2]),
-        column_stride(view.strides[view.rank - 1]) {}
-
-  // The stride of an axis of one element is never used, so it counts as whatever suits.
-  bool is_row_major() const { return (columns <= 1 || column_stride == 1) && (rows <= 1 || row_stride >= columns); }
-  bool is_column_major() const { return (rows <= 1 || row_stride == 1) && (columns <= 1 || column_stride >= rows); }
-  CBLAS_ORDER order() const { return is_row_major() ? CblasRowMajor : CblasColMajor; }
-
-  std::int64_t leading_dimension() const {
-    const std::int64_t across = is_row_major() ? row_stride : column_stride;
-    const bool unused = is_row_major() ? rows <= 1 : columns <= 1;
-    return std::max<std::int64_t>(unused ? std::max(rows, columns) : across, 1);
-  }
-};
+CBLAS_ORDER order_of(const Matrix& matrix) {
+  return matrix.is_row_major() ? CblasRowMajor : CblasColMajor;
+}
 
 template <class T>
 void gemm(const Matrix& a, const T* a_data, const Matrix& b, const T* b_data, const Matrix& c, T* c_data, T alpha,
@@ -104,7 +87,7 @@ template <class T>
 void gemv(const Matrix& matrix, CBLAS_TRANSPOSE transpose, const T* data, const T* x, std::int64_t x_step, T* y,
           std::int64_t y_step, T alpha, T beta) {
   const auto call = [&](auto function) {
-    function(matrix.order(), transpose, matrix.rows, matrix.columns, alpha, data, matrix.leading_dimension(), x,
+    function(order_of(matrix), transpose, matrix.rows, matrix.columns, alpha, data, matrix.leading_dimension(), x,
              std::max<std::int64_t>(x_step, 1), beta, y, std::max<std::int64_t>(y_step, 1));
   };
   if constexpr (std::is_same_v<T, float>) call(cblas_sgemv);
@@ -223,49 +206,11 @@ void matmul_as(const View& a_view, const View& b_view, const View& c_view, T alp
   matmul_in_blocks<T>(a_view, b_view, c_view, alpha, beta);
 }
 
-// A batch whose products share b, with rows of a and of c that follow one another, is one taller product.
-void fold_batch(View& a, View& b, View& c) {
-  const auto without_batch_axis = [](View view, std::int64_t rows, std::int64_t row_stride) {
-    const int axis = --view.rank - 2;  // the batch axis next to the rows, which move into its place
-    view.shape[axis] = rows;
-    view.strides[axis] = row_stride;
-    view.shape[axis + 1] = view.shape[axis + 2];
-    view.strides[axis + 1] = view.strides[axis + 2];
-    return view;
-  };
-  while (c.rank > 2) {
-    const int batch = c.rank - 3, row = c.rank - 2;
-    const std::int64_t count = c.shape[batch], m = c.shape[row];
-    const auto folded = [&](const View& view) {
-      return without_batch_axis(view, count * m, m == 1 ? view.strides[batch] : view.strides[row]);
-    };
-    const auto rows_follow = [&](const View& view) {
-      return count == 1 || m == 1 || view.strides[batch] == m * view.strides[row];
-    };
-    const bool one_b = count == 1 || b.strides[batch] == 0;
-    if (!one_b || !rows_follow(a) || !rows_follow(c)) return;
-    if (!is_blas_matrix(folded(a)) || !Matrix(folded(c)).is_row_major()) return;
-    a = folded(a);
-    b = without_batch_axis(b, b.shape[row], b.strides[row]);
-    c = folded(c);
-  }
-}
-
-View transposed(View view) {
-  std::swap(view.shape[view.rank - 2], view.shape[view.rank - 1]);
-  std::swap(view.strides[view.rank - 2], view.strides[view.rank - 1]);
-  return view;
-}
-
 void matmul_openblas(View a, View b, View c, double alpha, double beta, Stream stream) {
   const bool readable = is_blas_matrix(a) && is_blas_matrix(b) && is_blas_matrix(c);
   if (!readable || c.dtype == Dtype::bf16) return matmul_reference(a, b, c, alpha, beta, stream);
   if (c.size() == 0) return;
-  if (!Matrix(c).is_row_major()) {
-    std::swap(a, b);
-    for (View* view : {&a, &b, &c}) *view = transposed(*view);
-  }
-  fold_batch(a, b, c);
+  arrange_for_blas(a, b, c);
   if (c.dtype == Dtype::f64) return matmul_as<double>(a, b, c, alpha, beta);
   matmul_as<float>(a, b, c, float(alpha), float(beta));
 }
@@ -273,11 +218,5 @@ void matmul_openblas(View a, View b, View c, double alpha, double beta, Stream s
 const Register openblas{matmul, DeviceType::cpu, "openblas", &matmul_openblas, is_default};
 
 }  // namespace
-
-bool is_blas_matrix(const View& view) {
-  const Matrix matrix(view);
-  if (!matrix.is_row_major() && !matrix.is_column_major()) return false;
-  return std::max({matrix.rows, matrix.columns, matrix.leading_dimension()}) <= INT_MAX;
-}
 
 }  // namespace heed::kernels

@@ -1,5 +1,5 @@
 // What each reduction keeps while it meets the elements one by one. Accumulator::add takes the next element, merge
-// takes the accumulator of later elements, result gives the answer.
+// takes the accumulator of later elements, result gives the answer. What is constexpr serves the CUDA kernels too.
 #pragma once
 
 #include <cmath>
@@ -12,9 +12,8 @@
 namespace heed::kernels {
 
 template <class T>
-bool is_nan(T value) {
-  if constexpr (std::is_floating_point_v<T>) return std::isnan(value);
-  return false;
+constexpr bool is_nan(T value) {
+  return value != value;
 }
 
 // Floating sums are kept in double; whole numbers in 64 bits, unsigned because there overflow may wrap.
@@ -23,16 +22,16 @@ struct SumOf {
   using Output = std::conditional_t<is_floating_type<T>, T, std::int64_t>;
   std::conditional_t<is_floating_type<T>, double, std::uint64_t> sum = 0;
 
-  void add(Compute<T> x) { sum += static_cast<decltype(sum)>(x); }
-  void merge(const SumOf& later) { sum += later.sum; }
-  Output result() const {
+  constexpr void add(Compute<T> x) { sum += static_cast<decltype(sum)>(x); }
+  constexpr void merge(const SumOf& later) { sum += later.sum; }
+  constexpr Output result() const {
     return static_cast<Output>(static_cast<std::conditional_t<is_floating_type<T>, Compute<T>, std::int64_t>>(sum));
   }
 };
 
 template <class T>
 struct SumOfSquaresOf : SumOf<T> {
-  void add(Compute<T> x) { this->sum += static_cast<double>(x) * static_cast<double>(x); }
+  constexpr void add(Compute<T> x) { this->sum += static_cast<double>(x) * static_cast<double>(x); }
 };
 
 // The comparison that finds a maximum or a minimum, and what every element beats or equals.
@@ -40,13 +39,13 @@ template <class T>
 struct Greater {
   static constexpr T worst =
       std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
-  static bool beats(T x, T best) { return x > best || is_nan(x); }
+  static constexpr bool beats(T x, T best) { return x > best || is_nan(x); }
 };
 template <class T>
 struct Less {
   static constexpr T worst =
       std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
-  static bool beats(T x, T best) { return x < best || is_nan(x); }
+  static constexpr bool beats(T x, T best) { return x < best || is_nan(x); }
 };
 
 template <class T, template <class> class Order>
@@ -54,11 +53,11 @@ struct ExtremeOf {
   using Output = T;
   Compute<T> best = Order<Compute<T>>::worst;
 
-  void add(Compute<T> x) {
+  constexpr void add(Compute<T> x) {
     if (Order<Compute<T>>::beats(x, best)) best = x;
   }
-  void merge(const ExtremeOf& later) { add(later.best); }
-  Output result() const { return static_cast<T>(best); }
+  constexpr void merge(const ExtremeOf& later) { add(later.best); }
+  constexpr Output result() const { return static_cast<T>(best); }
 };
 template <class T>
 using MaxOf = ExtremeOf<T, Greater>;
@@ -110,15 +109,17 @@ template <class T>
 struct AnyOf {
   using Output = bool;
   bool value = false;
-  void add(Compute<T> x) { value |= x != Compute<T>{}; }
-  Output result() const { return value; }
+  constexpr void add(Compute<T> x) { value |= x != Compute<T>{}; }
+  constexpr void merge(const AnyOf& later) { value |= later.value; }
+  constexpr Output result() const { return value; }
 };
 template <class T>
 struct AllOf {
   using Output = bool;
   bool value = true;
-  void add(Compute<T> x) { value &= x != Compute<T>{}; }
-  Output result() const { return value; }
+  constexpr void add(Compute<T> x) { value &= x != Compute<T>{}; }
+  constexpr void merge(const AllOf& later) { value &= later.value; }
+  constexpr Output result() const { return value; }
 };
 
 }  // namespace heed::kernels

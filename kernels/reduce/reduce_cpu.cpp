@@ -1,7 +1,7 @@
 // The reductions as plainly as they can be said: every element of y walks over its elements of x.
-#include "kernels/dtypes.h"
 #include "kernels/cpu/index_space.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/dtypes.h"
 #include "kernels/reduce/accumulators.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/reduce/reference.h"

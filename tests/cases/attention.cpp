@@ -75,6 +75,15 @@ struct Reference {
   }
 };
 
+// The options with their tensors where the inputs are: the examination runs a case on more than one device.
+AttentionOptions moved(AttentionOptions options, Device device) {
+  for (Tensor* tensor :
+       {&options.mask, &options.key_lengths, &options.alibi_slopes, &options.query_starts, &options.key_starts}) {
+    if (tensor->defined()) *tensor = tensor->to(device);
+  }
+  return options;
+}
+
 struct Sizes {
   std::int64_t batch = 2, heads = 2, key_heads = 2, queries = 5, keys = 7, head_dim = 4, value_dim = 3;
 };
@@ -96,7 +105,7 @@ void verify_attention(const std::string& name, const Sizes& s, Reference referen
                     {{s.batch, s.key_heads, s.keys, s.value_dim}}}};
   if (bias_shape.size() > 0) c.inputs.push_back({bias_shape});
   c.operation = [reference, with_log_sum_exp](const Tensors& x) {
-    AttentionOptions options = reference.options;
+    AttentionOptions options = moved(reference.options, x[0].device());
     if (x.size() > 3) options.mask = x[3];
     const Attention result = scaled_dot_product_attention(x[0], x[1], x[2], options);
     return with_log_sum_exp ? cat({result.output, result.log_sum_exp.unsqueeze(3)}, 3) : result.output;
@@ -165,7 +174,7 @@ TEST_CASE("attention: packed sequences") {
             .inputs = {{{9, 2, 4}}, {{11, 1, 4}}, {{11, 1, 3}}, {{2, 9, 11}}},
             .operation =
                 [=](const Tensors& x) {
-                  AttentionOptions all = options;
+                  AttentionOptions all = moved(options, x[0].device());
                   all.mask = x[3];
                   const Attention y = scaled_dot_product_attention(x[0], x[1], x[2], all);
                   return sees_all ? cat({y.output, y.log_sum_exp.transpose(0, 1).unsqueeze(2)}, 2) : y.output;

@@ -55,7 +55,7 @@ TEST_CASE("random leaves depend on the generator alone") {
   const Tensor second = rand({3, 5}, {Dtype::f64}, &generator);
   CHECK(generator.offset == 4 + 8);
   for (std::int64_t i = 0; i < 15; ++i) {
-    CHECK(first.data<float>()[i] == static_cast<float>(kernels::philox_word(i, 5, 0) >> 8) * 0x1p-24f);
+    CHECK(values_of(first)[i] == static_cast<float>(kernels::philox_word(i, 5, 0) >> 8) * 0x1p-24f);
   }
   manual_seed(5);
   CHECK(values_of(rand({3, 5})) == values_of(first));

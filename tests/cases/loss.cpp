@@ -91,10 +91,15 @@ TEST_CASE("cross_entropy of rows that do not count, and of infinite logits") {
 
 TEST_CASE("cross_entropy refuses what it cannot do") {
   const Tensor target = from_vector<std::int64_t>({0, 3}, {2});
-  CHECK_EQ(message_of([&] {
-             cross_entropy(zeros({2, 3}), target);
-           }),
-           "cross_entropy: target 3 at position 1 out of range for 3 classes");
+  if (default_device().type == DeviceType::cpu) {
+    CHECK_EQ(message_of([&] {
+               cross_entropy(zeros({2, 3}), target);
+             }),
+             "cross_entropy: target 3 at position 1 out of range for 3 classes");
+  } else {  // nobody waits for the device to look at them
+    const Tensor losses = cross_entropy(zeros({2, 3}), target, {.reduction = Reduction::none});
+    CHECK_EQ(difference(losses, Array(from_vector<double>({std::log(3.0), NAN}, {2})), 1e-6), "");
+  }
   CHECK_EQ(message_of([&] {
              cross_entropy(zeros({3, 4}), target);
            }),

@@ -153,7 +153,7 @@ std::vector<Mutant> mutants() {
        }},
       {"embedding: repeated rows counted once",
        {matrix},
-       [=](const Tensors& x) { return embedding(x[0], rows); },
+       [=](const Tensors& x) { return embedding(x[0], rows.to(x[0].device())); },
        [=](const Tensors& x, const Tensor&, const Tensor& dy) -> Gradients {
          const Tensor once = zeros_like(x[0]);
          assign(once.select(0, 2), dy.select(0, 2));
@@ -183,6 +183,7 @@ std::vector<Mutant> mutants() {
 }  // namespace
 
 TEST_CASE("every deliberately wrong backward is noticed") {
+  const DefaultDevice cpu({});  // only there are gradients held against differences
   const std::vector<Mutant> all = mutants();
   CHECK_GE(all.size(), 15);
   for (const Mutant& mutant : all) {
@@ -192,6 +193,19 @@ TEST_CASE("every deliberately wrong backward is noticed") {
     REQUIRE_FALSE(findings.empty());
     // For its gradient and nothing else: the forward agrees with itself.
     CHECK_EQ(findings[0].rfind("gradient: ", 0), 0);
+  }
+}
+
+// Elsewhere gradients are held against the CPU's, so what is damaged is the graph of the device alone.
+TEST_CASE("a damaged backward is noticed on the device of the tests") {
+  const Case c{.name = "product of softmax and tanh",
+               .inputs = {matrix, matrix},
+               .operation = [](const Tensors& x) { return softmax(x[0], 1) * tanh(x[1]); },
+               .second_order = false};
+  for (const NamedMutation& mutation : mutations()) {
+    const std::string name = mutation.name;
+    CAPTURE(name);
+    CHECK_FALSE(examine(c, mutation.mutation).empty());
   }
 }
 

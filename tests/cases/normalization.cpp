@@ -61,8 +61,8 @@ TEST_CASE("rms_norm") {
 }
 
 TEST_CASE("layer_norm loses no digits to an offset") {
-  for (const char* variant : {"simd", "reference"}) {
-    const kernels::ScopedVariant scope(kernels::layer_norm_forward, DeviceType::cpu, variant);
+  for (const char* variant : variants_of(kernels::layer_norm_forward)) {
+    const kernels::ScopedVariant scope(kernels::layer_norm_forward, default_device().type, variant);
     const Tensor x = uniform({4, 1000}, 9999, 10001, {}, 7);
     CHECK_EQ(difference(layer_norm(x), normalised(Array(x), absent, absent, 1e-5, true), 2e-6), "");
   }

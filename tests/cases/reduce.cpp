@@ -139,10 +139,10 @@ TEST_CASE("reductions of numbers that are hard on them") {
     const auto n = static_cast<std::int64_t>(values.size());
     return from_vector(values, {n});
   };
-  for (const char* variant : {"simd", "reference"}) {
-    const kernels::ScopedVariant max_scope(kernels::reduce_max, DeviceType::cpu, variant);
-    const kernels::ScopedVariant sum_scope(kernels::reduce_log_sum_exp, DeviceType::cpu, variant);
-    const kernels::ScopedVariant position_scope(kernels::reduce_argmax, DeviceType::cpu, variant);
+  for (const char* variant : variants_of(kernels::reduce_max)) {
+    const kernels::ScopedVariant max_scope(kernels::reduce_max, default_device().type, variant);
+    const kernels::ScopedVariant sum_scope(kernels::reduce_log_sum_exp, default_device().type, variant);
+    const kernels::ScopedVariant position_scope(kernels::reduce_argmax, default_device().type, variant);
     std::vector<float> numbers(41, 1);
     CHECK(argmax(row(numbers), 0).item<std::int64_t>() == 0);
     numbers[37] = NAN;

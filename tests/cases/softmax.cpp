@@ -61,17 +61,17 @@ TEST_CASE("log_softmax of huge, tiny and masked values") {
   const Tensor x = from_vector<float>({-1000, 0, 1000, 0, 0, -INFINITY, -INFINITY, -INFINITY, -INFINITY}, {3, 3});
   Array expected(Shape{3, 3});
   expected.values = {-2000, -1000, 0, -std::log(2.0), -std::log(2.0), -infinity, -infinity, -infinity, -infinity};
-  for (const char* variant : {"reference", "two_pass", "online"}) {
+  for (const char* variant : variants_of(kernels::log_softmax_forward)) {
     CAPTURE(variant);
-    const kernels::ScopedVariant scope(kernels::log_softmax_forward, DeviceType::cpu, variant);
+    const kernels::ScopedVariant scope(kernels::log_softmax_forward, default_device().type, variant);
     CHECK_EQ(difference(log_softmax(x, 1), expected, 1e-6), "");
   }
 }
 
 TEST_CASE("one NaN or +inf makes a row NaN, wherever it stands and whatever else is masked") {
-  for (const char* variant : {"reference", "three_pass", "online"}) {
+  for (const char* variant : variants_of(kernels::softmax_forward)) {
     CAPTURE(variant);
-    const kernels::ScopedVariant scope(kernels::softmax_forward, DeviceType::cpu, variant);
+    const kernels::ScopedVariant scope(kernels::softmax_forward, default_device().type, variant);
     for (const float odd : {NAN, INFINITY}) {
       for (const std::int64_t place : {0, 13, 1030, 2047, 2049}) {
         for (const float others : {1.0f, -INFINITY}) {

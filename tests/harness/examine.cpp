@@ -41,8 +41,8 @@ Array draw(const Input& input, std::uint64_t seed) {
   return array;
 }
 
-Tensor to_tensor(const Array& array, Dtype dtype) {
-  return from_vector(array.values, array.shape).to(dtype);
+Tensor to_tensor(const Array& array, Dtype dtype, Device device = default_device()) {
+  return from_vector(array.values, array.shape, Device{}).to(dtype).to(device);
 }
 
 Dtype working_dtype(const Input& input, Dtype floating) {
@@ -183,7 +183,7 @@ void compare_with_differences(const Case& c, const std::vector<Array>& arrays, c
 
 bool same_bits(const Tensor& a, const Tensor& b) {
   if (!a.defined() || !b.defined()) return a.defined() == b.defined();
-  const Tensor x = a.detach().contiguous(), y = b.detach().contiguous();
+  const Tensor x = a.detach().to(Device{}).contiguous(), y = b.detach().to(Device{}).contiguous();
   return x.shape() == y.shape() && x.dtype() == y.dtype() &&
          std::memcmp(x.view().data, y.view().data, static_cast<std::size_t>(x.count()) * size_of(x.dtype())) == 0;
 }
@@ -194,12 +194,15 @@ class Examination {
     for (std::size_t i = 0; i < c.inputs.size(); ++i) arrays_.push_back(draw(c.inputs[i], 1000 + i));
   }
 
+  // On the CPU everything. On another device what can be different there: values, layouts, gradients, bits; that the
+  // formulas are right, in f64 and to second order, is the CPU's to show.
   std::vector<std::string> run() {
     if (mutate_ == nullptr) forward();
     if (!case_.differentiable) return findings_;
-    first_order();
-    if (mutate_ == nullptr && findings_.empty()) low_precision_gradients();
-    if (mutate_ == nullptr && case_.second_order) second_order();
+    const bool on_cpu = default_device().type == DeviceType::cpu;
+    if (on_cpu) first_order();
+    if ((mutate_ == nullptr || !on_cpu) && findings_.empty()) low_precision_gradients();
+    if (mutate_ == nullptr && on_cpu && case_.second_order) second_order();
     return findings_;
   }
 
@@ -220,19 +223,30 @@ class Examination {
     return result;
   }
 
+  // Threads matter to the CPU alone.
+  static bool differs_with_threads(const std::function<bool()>& same) {
+    if (default_device().type != DeviceType::cpu) return false;
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(threads == 1 ? 2 : 1);
+    const bool differs = !same();
+    omp_set_num_threads(threads);
+    return differs;
+  }
+
   void forward() {
     for (Dtype dtype : {Dtype::f32, Dtype::f64}) {
       for (Arrangement arrangement : arrangements()) {
+        // The kernels of other devices are templates over the dtype: one arrangement of f64 shows that it is there.
+        const bool is_ground_truth = default_device().type == DeviceType::cpu;
+        if (!is_ground_truth && dtype == Dtype::f64 && arrangement != Arrangement::dense) continue;
         const NoGrad no_grad;
         const std::string what = fmt::format("forward {} arrangement {}", dtype, static_cast<int>(arrangement));
         const Tensors inputs = make_inputs(case_, arrays_, {dtype, arrangement});
         const Tensor y = case_.operation(inputs);
         report(what, difference(y, case_.reference(arrays_of(inputs)), dtype == Dtype::f32 ? case_.tolerance : 1e-10));
         if (!same_bits(y, case_.operation(inputs))) report(what, "two runs differ");
-        const int threads = omp_get_max_threads();
-        omp_set_num_threads(threads == 1 ? 2 : 1);
-        if (!same_bits(y, case_.operation(inputs))) report(what, "differs with the number of threads");
-        omp_set_num_threads(threads);
+        if (differs_with_threads([&] { return same_bits(y, case_.operation(inputs)); }))
+          report(what, "differs with the number of threads");
       }
     }
   }
@@ -248,18 +262,19 @@ class Examination {
     compare_with_differences(case_, arrays_, claimed, function, "gradient", findings_);
   }
 
+  // The gradients in f64 on the CPU.
+  Tensors exact_gradients(const std::vector<Array>& arrays) const {
+    const DefaultDevice cpu({});
+    return gradients(case_, make_inputs(case_, arrays, {Dtype::f64, Arrangement::dense}), nullptr, false);
+  }
+
   // f32 gradients, in every arrangement, against f64's at the rounded inputs.
   void low_precision_gradients() {
     for (Arrangement arrangement : arrangements()) {
       const Tensors leaves = make_inputs(case_, arrays_, {Dtype::f32, arrangement});
-      const Tensors exact = make_inputs(case_, arrays_of(leaves), {Dtype::f64, Arrangement::dense});
-      const Tensors expected = gradients(case_, exact, nullptr, false);
-      const Tensors actual = gradients(case_, leaves, nullptr, false);
-      const Tensors again = gradients(case_, leaves, nullptr, false);
-      const int threads = omp_get_max_threads();
-      omp_set_num_threads(threads == 1 ? 2 : 1);
-      const Tensors other_threads = gradients(case_, leaves, nullptr, false);
-      omp_set_num_threads(threads);
+      const Tensors expected = exact_gradients(arrays_of(leaves));
+      const Tensors actual = gradients(case_, leaves, mutate_, false);
+      const Tensors again = gradients(case_, leaves, mutate_, false);
       const Tensors composed = case_.second_order ? gradients(case_, leaves, nullptr, true) : actual;
       for (std::size_t i = 0; i < actual.size(); ++i) {
         const std::string what = fmt::format("f32 gradient {} arrangement {}", i, static_cast<int>(arrangement));
@@ -269,7 +284,8 @@ class Examination {
         }
         report(what, difference(actual[i], Array(expected[i]), 4 * case_.tolerance));
         if (!same_bits(actual[i], again[i])) report(what, "two runs differ");
-        if (!same_bits(actual[i], other_threads[i])) report(what, "differs with the number of threads");
+        if (differs_with_threads([&] { return same_bits(actual[i], gradients(case_, leaves, mutate_, false)[i]); }))
+          report(what, "differs with the number of threads");
         report(what + " composed", difference(composed[i].detach(), Array(expected[i]), 4 * case_.tolerance));
       }
     }
@@ -346,7 +362,7 @@ const std::vector<NamedMutation>& mutations() {
          if (g.count() == 0) return g;
          std::vector<double> values = g.to_vector<double>();
          values.back() = 0;
-         return from_vector(values, g.shape()).to(g.dtype());
+         return from_vector(values, g.shape(), g.device()).to(g.dtype());
        })},
   };
   return list;
@@ -356,11 +372,12 @@ std::vector<std::string> examine(const Case& c, const Mutation& mutate) {
   std::vector<std::string> findings = Examination(c, mutate).run();
   if (mutate) return findings;
   for (const kernels::KernelSlot* slot : c.kernels) {
-    for (const kernels::Variant& variant : slot->variants()) {
-      if (variant.device != DeviceType::cpu || &variant == &slot->chosen(variant.device)) continue;
-      const kernels::ScopedVariant scope(*slot, variant.device, variant.name);
+    const DeviceType device = default_device().type;
+    for (const std::string name : variants_of(*slot)) {
+      if (name == slot->chosen(device).name) continue;
+      const kernels::ScopedVariant scope(*slot, device, name);
       for (const std::string& finding : Examination(c, nullptr).run()) {
-        findings.push_back(fmt::format("{} variant {}: {}", slot->name(), variant.name, finding));
+        findings.push_back(fmt::format("{} variant {}: {}", slot->name(), name, finding));
       }
     }
   }
@@ -373,7 +390,8 @@ void verify(const Case& c) {
   CAPTURE(c.name);
   CAPTURE(shapes);
   for (const std::string& finding : examine(c)) FAIL_CHECK(finding);
-  if (!c.differentiable) return;
+  // Other devices: mutations.cpp tries them once.
+  if (!c.differentiable || default_device().type != DeviceType::cpu) return;
   // A mutation counts only where it changes the gradients: losing an element that was 0 loses nothing.
   const auto gradients_under = [&](const Mutation& mutation) {
     std::vector<Array> arrays;
@@ -393,6 +411,14 @@ void verify(const Case& c) {
     CAPTURE(mutation_name);
     CHECK_FALSE(examine(c, mutation.mutation).empty());
   }
+}
+
+std::vector<const char*> variants_of(const kernels::KernelSlot& slot) {
+  std::vector<const char*> names;
+  for (const kernels::Variant& variant : slot.variants()) {
+    if (variant.device == default_device().type) names.push_back(variant.name);
+  }
+  return names;
 }
 
 std::string message_of(const std::function<void()>& body) {
@@ -425,7 +451,7 @@ Tensor uniform(const Shape& shape, double low, double high, TensorOptions option
   Array array(shape);
   std::mt19937_64 random(seed);
   for (double& value : array.values) value = std::uniform_real_distribution<double>(low, high)(random);
-  return to_tensor(array, options.dtype).to(options.device);
+  return to_tensor(array, options.dtype, options.device);
 }
 
 std::string difference(const Tensor& actual, const Array& expected, double tolerance) {

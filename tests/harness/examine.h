@@ -10,7 +10,7 @@
 //     }
 //   }
 //
-// For every variant of every kernel named, on every device, verify() checks
+// For every variant of every kernel named, verify() checks
 //   forward       against the independent reference, in f32 and f64, with inputs dense, permuted, sliced and expanded
 //   gradient      against central differences in f64, under a random cotangent; in f32 against the f64 gradient
 //   second order  the gradient of the gradient against central differences, in f64; and that the fused backward gives
@@ -18,6 +18,10 @@
 //   repeatable    the same bits on every run, on one thread and on several
 //   mutations     a backward that is wrong in any of several ways is noticed (once per case: see mutations())
 // All comparisons are NaN-strict.
+//
+// That is on the CPU. With HEED_TEST_DEVICE=cuda in the environment all tensors are made on that device, and the same table
+// shows there: the forward in f32 in all four arrangements, and in f64 densely; f32 gradients, fused and composed, in all
+// arrangements, against the CPU's f64 gradient; the same bits on two runs. Differences and second order stay with the CPU.
 #pragma once
 
 #include <functional>
@@ -68,6 +72,9 @@ struct NamedMutation {
   Mutation mutation;
 };
 const std::vector<NamedMutation>& mutations();
+
+// The variants of a kernel on the device of the tests.
+std::vector<const char*> variants_of(const kernels::KernelSlot& slot);
 
 // Throws away what `body` throws and returns its message; "(nothing thrown)" if there was none.
 std::string message_of(const std::function<void()>& body);

@@ -8,9 +8,9 @@
 namespace heed::test {
 
 inline bool identical(const Tensor& a, const Tensor& b) {
-  return a.dtype() == b.dtype() && a.shape() == b.shape() &&
-         std::memcmp(a.contiguous().view().data, b.contiguous().view().data,
-                     static_cast<std::size_t>(a.count()) * size_of(a.dtype())) == 0;
+  const Tensor x = a.detach().to(Device{}).contiguous(), y = b.detach().to(Device{}).contiguous();
+  return x.dtype() == y.dtype() && x.shape() == y.shape() &&
+         std::memcmp(x.view().data, y.view().data, static_cast<std::size_t>(x.count()) * size_of(x.dtype())) == 0;
 }
 
 }  // namespace heed::test

@@ -48,7 +48,7 @@ std::vector<Layout> layouts() {
   all.push_back({"from an odd place to an even one", {4, 100}, 1, {101, 1}, {100, 1}, 1, 0});
   all.push_back({"both at odd places", {2, 300}, 1, {}, {}, 3, 3});
   all.push_back({"columns", {33, 70}, 0});
-  all.push_back({"few columns", {100, 3}, 0});
+  all.push_back({"few columns, and long", {300, 3}, 0});
   all.push_back({"an axis in the middle", {4, 33, 5}, 1});
   all.push_back({"the first of three axes", {4, 33, 5}, 0});
   all.push_back({"permuted", {6, 5, 40}, 2, {40, 240, 1}, {200, 40, 1}});
@@ -208,4 +208,55 @@ TEST_CASE("masked softmax does not look where a query may not") {
     CHECK(std::isnan(got[8]));
     return got;
   });
+}
+
+// The reference itself, on the CPU: the definition by hand, and the gradient against differences under a random cotangent.
+TEST_CASE("masked softmax on the CPU") {
+  const std::int64_t batch = 2, heads = 2, queries = 4, keys = 5, shift = -1;
+  const Extents shape = {batch, heads, queries, keys};
+  const std::int64_t room = batch * heads * queries * keys;
+  const Values x = random_values(room, 1, 2), cotangent = random_values(room, 2);
+  Values added = random_values(room, 3);
+  for (std::size_t i = 0; i < added.size(); i += 3) added[i] = -INFINITY;
+  for (const bool boolean : {false, true}) {
+    CAPTURE(boolean);
+    Values allowed(added.size());
+    for (std::size_t i = 0; i < added.size(); ++i) allowed[i] = added[i] != -INFINITY;
+    const auto softmax_of = [&](const Values& numbers, const Values& dy) {
+      Arrays arrays(DeviceType::cpu);
+      MaskedSoftmaxOptions options{.scale = 0.7, .causal = true, .shift = shift};
+      options.mask = arrays.put(boolean ? Dtype::boolean : Dtype::f64, boolean ? allowed : added, shape);
+      const View in = arrays.put(Dtype::f64, numbers, shape), out = arrays.put(Dtype::f64, Values(room, 7), shape);
+      masked_softmax_forward(in, options, out, arrays.stream());
+      const Values y = arrays.read(out);
+      if (dy.empty()) return y;
+      masked_softmax_backward(out, arrays.put(Dtype::f64, dy, shape), options, in, arrays.stream());
+      return arrays.read(in);
+    };
+    Values expected(x.size());
+    for (std::int64_t row = 0; row < room / keys; ++row) {
+      double sum = 0;
+      for (const bool sums : {true, false}) {
+        for (std::int64_t j = 0; j < keys; ++j) {
+          const auto at = static_cast<std::size_t>(row * keys + j);
+          const bool seen = j <= row % queries + shift && added[at] != -INFINITY;
+          const double power = seen ? std::exp(0.7 * x[at] + (boolean ? 0 : added[at])) : 0;
+          if (sums) sum += power;
+          if (!sums && sum > 0) expected[at] = power / sum;
+        }
+      }
+    }
+    CHECK_EQ(difference(softmax_of(x, {}), expected, 1e-14), "");
+
+    Values differences(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      for (const double step : {1e-5, -1e-5}) {
+        Values near = x;
+        near[i] += step;
+        const Values y = softmax_of(near, {});
+        for (std::size_t j = 0; j < y.size(); ++j) differences[i] += cotangent[j] * y[j] / (2 * step);
+      }
+    }
+    CHECK_EQ(difference(softmax_of(x, cotangent), differences, 1e-9), "");
+  }
 }

@@ -121,7 +121,7 @@ TEST_SUITE("kernel registry") {
       void begin_launch(const char* kernel, const char* variant, std::span<const View> views) override {
         log += std::string(kernel) + " " + variant + " " + std::to_string(views.size()) + " begin ";
       }
-      void end_launch() override { log += "end"; }
+      void end_launch(Stream) override { log += "end"; }
     } recorder;
     float value = 0;
     launch_observer = &recorder;

@@ -92,6 +92,7 @@ struct LaunchOptions {
   bool per_instruction = false;                 // profile mode: also fill Profile::instructions
   unsigned sms = 108;                           // what %nsmid says
   bool cooperative = false;                     // all blocks progress together, as a grid-wide barrier needs
+  std::uintptr_t grid_workspace = 0;            // %envreg1 and 2: two zeroed words in device memory, for grid-wide barriers
   std::function<void(std::string_view)> print;  // the device's printf, one call per formatted output; default: stdout
 };
 

@@ -90,6 +90,10 @@ const std::array registers = {
     Register{"%smid",
              [](const Warp& warp, Lanes lane) { fill(lane, linear_block(warp) % warp.launch().options->sms); }},
     Register{"%nsmid", [](const Warp& warp, Lanes lane) { fill(lane, warp.launch().options->sms); }},
+    // Where cooperative groups keep their grid's barrier, in halves. Their headers read it; no manual has it.
+    Register{"%envreg1", [](const Warp& warp, Lanes lane) { fill(lane, warp.launch().options->grid_workspace >> 32); }},
+    Register{"%envreg2",
+             [](const Warp& warp, Lanes lane) { fill(lane, warp.launch().options->grid_workspace & 0xffffffff); }},
     Register{"%gridid", [](const Warp& warp, Lanes lane) { fill(lane, warp.launch().id); }},
     Register{"%lanemask_eq",
              [](const Warp&, Lanes lane) { lane_mask(lane, [](unsigned i, unsigned l) { return i == l; }); }},

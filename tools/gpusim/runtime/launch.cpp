@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 
 #include "tools/gpusim/runtime/check_report.h"
 #include "tools/gpusim/runtime/occupancy.h"
@@ -66,6 +67,16 @@ void check_shape(Kernel& kernel, const dim3& grid, const dim3& block, std::size_
   if (static_cast<int>(dim3_of(block).count()) > kernel.max_threads()) throw Failure{cudaErrorLaunchOutOfResources};
 }
 
+// The words that a grid-wide barrier counts in.
+std::uintptr_t fresh_grid_workspace() {
+  constexpr std::size_t bytes = 8;
+  Memory& memory = simulator().memory;
+  static void* const words = memory.allocate(bytes, "grid barrier");
+  std::memset(words, 0, bytes);
+  memory.note_initialised(words, bytes);
+  return reinterpret_cast<std::uintptr_t>(words);
+}
+
 int blocks_at_a_time(Kernel& kernel, int threads, std::size_t dynamic_shared) {
   const auto known = kernel.program.resources(kernel.name, true);
   return occupancy(*settings().gpu, threads, known ? known->registers : 0,
@@ -89,13 +100,14 @@ void run(Kernel& kernel, const dim3& grid, const dim3& block, void** arguments, 
                           .block = dim3_of(block),
                           .dynamic_shared_bytes = shared,
                           .arguments = {arguments, arguments ? function.info.parameters.size() : 0}};
+  const std::lock_guard lock(simulator().launching);
   const LaunchOptions options{.mode = settings().mode,
                               .threads = settings().threads,
                               .per_instruction = settings().mode == Mode::profile,
                               .sms = static_cast<unsigned>(settings().gpu->multiprocessors),
                               .cooperative = cooperative,
+                              .grid_workspace = cooperative ? fresh_grid_workspace() : 0,
                               .print = buffer_output};
-  const std::lock_guard lock(simulator().launching);
   const auto start = std::chrono::steady_clock::now();
   const LaunchResult result = launch(function, shape, options);
   count_launch(result.lane_instructions,

@@ -12,7 +12,7 @@ namespace {
 
 [[noreturn]] void refuse(const char* variable, std::string_view value) {
   std::fprintf(stderr, "gpusim: %s='%.*s' makes no sense\n", variable, static_cast<int>(value.size()), value.data());
-  std::exit(2);
+  _exit(2);  // this may be the start of the library, when nothing can be taken down properly
 }
 
 std::string_view variable(const char* name) {

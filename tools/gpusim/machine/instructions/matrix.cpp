@@ -166,16 +166,9 @@ struct InHalf {
   }
 };
 
-GPUSIM_INLINE float multiply_add(float a, float b, float c) {
-#if defined(__FMA__)
-  return __builtin_fmaf(a, b, c);  // products are exact in f32, so this rounds as the two steps below do
-#else
-  return a * b + c;
-#endif
-}
-GPUSIM_INLINE std::int32_t multiply_add(std::int32_t a, std::int32_t b, std::int32_t c) {
-  return static_cast<std::int32_t>(static_cast<u32>(a) * static_cast<u32>(b) + static_cast<u32>(c));
-}
+// A row of B, C or D. The products of the numbers that tensor cores take are exact in f32.
+template <class Number>
+using Eight [[gnu::vector_size(32)]] = Number;
 
 // D = A B + C for m16n8, k = 4 P tiles. Sums are taken in the order of k, in f32 or s32.
 template <class A, class B, class Sum, unsigned tiles>
@@ -184,6 +177,7 @@ const Op* mma(const Op* op, Warp& warp) {
   constexpr unsigned width = 4 * A::per_register, depth = width * tiles;
   if (warp.block->observer != nullptr) warp.block->observer->shuffle(warp, op, all_lanes, 0);
   alignas(64) Number a[2 * tiles][8 * width], b[depth][8], c[16][8];
+  using Row = Eight<Number>;
   for (unsigned r = 0; r < 2 * tiles; ++r) {
     const auto* in = warp.in<typename A::Stored>(op->operand(Sum::registers + r));
 #pragma GCC ivdep
@@ -201,14 +195,14 @@ const Op* mma(const Op* op, Warp& warp) {
   Sum::read(warp, op, Sum::registers + 3 * tiles, c);
   for (unsigned half = 0; half < 2; ++half) {
     for (unsigned row = 0; row < 8; ++row) {
-      Number* sum = c[8 * half + row];
-      Number s[8];
-      for (unsigned n = 0; n < 8; ++n) s[n] = sum[n];
-      for (unsigned k = 0; k < depth; ++k) {
-        const Number factor = a[2 * (k / width) + half][row * width + k % width];
-        for (unsigned n = 0; n < 8; ++n) s[n] = multiply_add(factor, b[k][n], s[n]);
+      Row& sum = reinterpret_cast<Row&>(c[8 * half + row]);
+      Row s = sum;
+      for (unsigned tile = 0; tile < tiles; ++tile) {
+        const Number* factor = &a[2 * tile + half][row * width];
+#pragma GCC unroll 16
+        for (unsigned k = 0; k < width; ++k) s += factor[k] * reinterpret_cast<const Row&>(b[tile * width + k]);
       }
-      for (unsigned n = 0; n < 8; ++n) sum[n] = s[n];
+      sum = s;
     }
   }
   Sum::write(warp, op, c);
