@@ -19,10 +19,6 @@ void each_bit(std::uint32_t mask, F f) {
   for (; mask != 0; mask &= mask - 1) f(static_cast<unsigned>(std::countr_zero(mask)));
 }
 
-std::string named(const Dim3& index) {
-  return fmt::format("({},{},{})", index.x, index.y, index.z);
-}
-
 const char* verb_of(Access access) {
   switch (access) {
     case Access::store:
@@ -164,6 +160,13 @@ class Checker final : public Observer {
   }
 
   std::uint32_t bounded(Warp& warp, const MemoryAccess& access, std::size_t size) {
+    // Nearly always all is well: asked for all lanes at once.
+    std::uint64_t highest = 0, low_bits = 0;
+    each_bit(access.mask, [&](unsigned l) {
+      highest = std::max(highest, access.address[l]);
+      low_bits |= access.address[l];
+    });
+    if (highest < size && size - highest >= access.bytes && (low_bits & (access.bytes - 1)) == 0) return access.mask;
     std::uint32_t outside = 0;
     each_bit(access.mask, [&](unsigned l) {
       outside |= std::uint32_t{access.address[l] > size || size - access.address[l] < access.bytes} << l;
@@ -205,7 +208,7 @@ class Checker final : public Observer {
   }
 
   // The allocation that holds the whole access; nullptr if there is none. Mostly it is the one of the access before.
-  const Allocation* allocation_of(std::uint64_t address, unsigned bytes) {
+  const Allocation* allocation_of(std::uint64_t address, std::uint64_t bytes) {
     const auto holds = [&](const Allocation& a) {
       return address - a.begin < a.bytes && a.bytes - (address - a.begin) >= bytes;
     };
@@ -217,7 +220,20 @@ class Checker final : public Observer {
   }
 
   std::uint32_t global(Warp& warp, const MemoryAccess& access) {
+    if (access.mask == 0) return 0;
     const bool writes = access.access == Access::store || access.access == Access::atomic;
+    // Mostly all lanes are within one allocation, which then needs to be found once.
+    std::uint64_t lowest = ~std::uint64_t{0}, highest = 0, low_bits = 0;
+    each_bit(access.mask, [&](unsigned l) {
+      lowest = std::min(lowest, access.address[l]);
+      highest = std::max(highest, access.address[l]);
+      low_bits |= access.address[l];
+    });
+    const Allocation* one = allocation_of(lowest, highest - lowest + access.bytes);
+    if (one != nullptr && (low_bits & (access.bytes - 1)) == 0 && !(writes && one->is_constant)) {
+      follow_initialisation(warp, access, access.mask, writes, lowest, highest + access.bytes);
+      return access.mask;
+    }
     std::uint32_t outside = 0, constant = 0;
     each_bit(access.mask, [&](unsigned l) {
       const Allocation* allocation = allocation_of(access.address[l], access.bytes);
@@ -227,22 +243,24 @@ class Checker final : public Observer {
     if (outside != 0) report_global(warp, access, outside);
     if (constant != 0) report_constant(warp, access, constant);
     const std::uint32_t good = aligned(warp, access) & ~(outside | constant);
-    follow_initialisation(warp, access, good, writes);
+    follow_initialisation(warp, access, good, writes, 0, ~std::uint64_t{0});
     return good;
   }
 
-  void follow_initialisation(Warp& warp, const MemoryAccess& access, std::uint32_t lanes, bool writes) {
-    const bool reads = access.access != Access::store;
+  // All addresses lie in [begin, end).
+  void follow_initialisation(Warp& warp, const MemoryAccess& access, std::uint32_t lanes, bool writes,
+                             std::uint64_t begin, std::uint64_t end) {
+    const bool is_dense = end - begin <= 4096, reads = access.access != Access::store;
     std::uint32_t uninitialised = 0;
-    each_bit(lanes, [&](unsigned l) {
-      std::uint8_t* known = memory_.shadow(access.address[l]);
-      if (reads) {
-        std::uint8_t all = 1;
-        for (unsigned i = 0; i < access.bytes; ++i) all &= known[i];
-        uninitialised |= std::uint32_t{all == 0} << l;
-      }
-      if (writes) std::memset(known, 1, access.bytes);
-    });
+    if (reads && (!is_dense || std::memchr(memory_.shadow(begin), 0, end - begin) != nullptr)) {
+      each_bit(lanes, [&](unsigned l) {
+        const bool hole = std::memchr(memory_.shadow(access.address[l]), 0, access.bytes) != nullptr;
+        uninitialised |= std::uint32_t{hole} << l;
+      });
+    }
+    if (writes) {
+      each_bit(lanes, [&](unsigned l) { std::memset(memory_.shadow(access.address[l]), 1, access.bytes); });
+    }
     if (uninitialised == 0) return;
     findings_.add(FindingKind::uninitialised_read, warp, access.op, uninitialised, [&](Finding& finding) {
       const std::uint64_t address = access.address[std::countr_zero(uninitialised)];

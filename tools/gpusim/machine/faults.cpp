@@ -65,8 +65,16 @@ void report_illegal_access(const Op* op, Warp& warp, Space space, std::uint64_t 
 
 Place place_of(const Code& code, const Op* op) {
   const Origin& origin = code.origin(op);
-  return {origin.line, std::string(origin.text), std::string(code.module->file(origin.source_file)),
-          origin.source_line};
+  std::string text;  // on one line
+  for (const char c : origin.text) {
+    const bool blank = c == ' ' || c == '\t' || c == '\n' || c == '\r';
+    if (!blank) {
+      text += c;
+    } else if (!text.empty() && text.back() != ' ') {
+      text += ' ';
+    }
+  }
+  return {origin.line, text, std::string(code.module->file(origin.source_file)), origin.source_line};
 }
 
 }  // namespace gpusim

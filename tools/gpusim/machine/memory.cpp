@@ -24,6 +24,16 @@ void* reserve(std::size_t bytes) {
   return memory == MAP_FAILED ? nullptr : memory;
 }
 
+// Makes the range zero, and gives the pages that lie wholly inside back to the system.
+void clear_pages(std::uint8_t* begin, std::size_t bytes) {
+  constexpr std::size_t page = 4096;
+  const std::size_t before = std::min(bytes, (page - reinterpret_cast<std::uintptr_t>(begin) % page) % page);
+  const std::size_t inside = (bytes - before) / page * page;
+  std::memset(begin, 0, before);
+  if (inside > 0) madvise(begin + before, inside, MADV_DONTNEED);
+  std::memset(begin + before + inside, 0, bytes - before - inside);
+}
+
 }  // namespace
 
 Memory::Memory(std::size_t capacity, bool track)
@@ -54,9 +64,11 @@ void* Memory::allocate(std::size_t bytes, std::string name, bool is_constant) {
   const std::lock_guard lock(mutex_);
   if (bytes > capacity_ || used_ + bytes > capacity_) return nullptr;
   const std::size_t size = rounded(bytes) + gap;
-  // The smallest hole that is large enough, else fresh memory.
+  // The smallest hole that is large enough, else fresh memory. Where errors are looked for, the other way round: what was
+  // freed stays unused as long as there is fresh memory, so that a use after free does not meet a new allocation.
   auto best = holes_.end();
-  for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
+  const bool avoid_holes = tracks() && end_ - begin_ + size <= reserved_;
+  for (auto hole = holes_.begin(); hole != holes_.end() && !avoid_holes; ++hole) {
     if (hole->second >= size && (best == holes_.end() || hole->second < best->second)) best = hole;
   }
   std::uintptr_t begin = 0;
@@ -83,9 +95,10 @@ bool Memory::free(void* pointer) {
   std::size_t size = rounded(found->second.bytes) + gap;
   used_ -= found->second.bytes;
   allocations_.erase(found);
-  if (shadow_ != nullptr) {
-    std::memset(shadow(begin), 0, size);
-    std::memset(reinterpret_cast<void*>(begin), 0xFF, size);
+  if (tracks()) {
+    // The pages go back to the system: what was freed is not used again for a long time.
+    clear_pages(shadow(begin), size);
+    clear_pages(reinterpret_cast<std::uint8_t*>(begin), size);
   } else if (size > (std::size_t{64} << 20)) {
     madvise(reinterpret_cast<void*>(begin), size, MADV_DONTNEED);
   }
@@ -102,7 +115,7 @@ bool Memory::free(void* pointer) {
       holes_.erase(before);
     }
   }
-  if (begin + size == end_) {
+  if (begin + size == end_ && !tracks()) {
     end_ = begin;
   } else {
     holes_[begin] = size;

@@ -64,46 +64,61 @@ void SharedShadow::read(unsigned warp, Entry& entry) const {
   entry.read_time = now_;
 }
 
+// The lane wants this granule: what is wrong with that?
+void SharedShadow::judge(unsigned warp, const MemoryAccess& access, unsigned l, unsigned granule, Entry& entry,
+                         Verdict& verdict) const {
+  const std::uint32_t lane = std::uint32_t{1} << l;
+  const bool reads = access.access == Access::load || access.access == Access::atomic,
+             writes = access.access != Access::load;
+  const bool is_written = entry.write_time >= block_start_;
+  if (is_written && entry.in_flight) verdict.in_flight |= lane;
+  if (reads && !is_written) verdict.uninitialised |= lane;
+  const bool both_atomic = access.access == Access::atomic && entry.was_atomic;
+  if (is_written && !both_atomic && !entry.in_flight && !is_over(warp, entry.writer, entry.write_time)) {
+    // Warps that store the same value do not disturb each other.
+    const std::size_t size = std::size_t{1} << shift_, offset = std::size_t{granule} << shift_;
+    const bool same = access.access == Access::store && access.value != nullptr &&
+                      std::memcmp(access.value + l * access.bytes + offset, access.pointer[l] + offset, size) == 0;
+    if (!same) {
+      verdict.race |= lane;
+      verdict.other_warp = entry.writer;
+      verdict.other_wrote = true;
+    }
+  }
+  if (writes && !both_atomic && !readers_are_over(warp, entry)) {
+    verdict.race |= lane;
+    verdict.other_wrote = false;
+    each_bit(entry.readers, [&](unsigned other) {
+      if (!is_over(warp, other, entry.read_time)) verdict.other_warp = other;
+    });
+  }
+}
+
 SharedShadow::Verdict SharedShadow::access(unsigned warp, const MemoryAccess& access) {
   Verdict verdict;
   if ((1u << shift_) > access.bytes) refine(access.bytes);
   const unsigned granules = access.bytes >> shift_;
-  const bool reads = access.access == Access::load || access.access == Access::atomic;
-  const bool writes = access.access != Access::load;
+  const std::uint32_t bit = std::uint32_t{1} << warp;
+  std::uint64_t before = ~std::uint64_t{0};
   each_bit(access.mask, [&](unsigned l) {
-    const std::uint32_t lane = std::uint32_t{1} << l;
     Entry* entry = &entries_[access.address[l] >> shift_];
+    if (access.access == Access::load) {
+      if (access.address[l] == before) return;  // lanes that share a word: once is enough
+      before = access.address[l];
+      for (unsigned i = 0; i < granules; ++i, ++entry) {
+        const bool is_fine = entry->write_time >= block_start_ && !entry->in_flight &&
+                             (entry->write_time < floor_[warp] || entry->writer == warp);
+        if (!is_fine) judge(warp, access, l, i, *entry, verdict);
+        if (entry->read_time != now_ || (entry->readers & bit) == 0) read(warp, *entry);
+      }
+      return;
+    }
     for (unsigned i = 0; i < granules; ++i, ++entry) {
-      const bool is_written = entry->write_time >= block_start_;
-      if (is_written && entry->in_flight) verdict.in_flight |= lane;
-      if (reads && !is_written) verdict.uninitialised |= lane;
-      const bool both_atomic = access.access == Access::atomic && entry->was_atomic;
-      if (is_written && !both_atomic && !entry->in_flight && !is_over(warp, entry->writer, entry->write_time)) {
-        // Warps that store the same value do not disturb each other.
-        const bool same = access.access == Access::store && access.value != nullptr &&
-                          std::memcmp(access.value + l * access.bytes + (i << shift_),
-                                      access.pointer[l] + (i << shift_), std::size_t{1} << shift_) == 0;
-        if (!same) {
-          verdict.race |= lane;
-          verdict.other_warp = entry->writer;
-          verdict.other_wrote = true;
-        }
-      }
-      if (writes && !both_atomic && !readers_are_over(warp, *entry)) {
-        verdict.race |= lane;
-        verdict.other_wrote = false;
-        each_bit(entry->readers, [&](unsigned other) {
-          if (!is_over(warp, other, entry->read_time)) verdict.other_warp = other;
-        });
-      }
-      if (access.access == Access::load) {
-        read(warp, *entry);
-      } else {
-        entry->write_time = now_;
-        entry->writer = static_cast<std::uint8_t>(warp);
-        entry->was_atomic = access.access == Access::atomic;
-        entry->in_flight = access.access == Access::async_target;
-      }
+      judge(warp, access, l, i, *entry, verdict);
+      entry->write_time = now_;
+      entry->writer = static_cast<std::uint8_t>(warp);
+      entry->was_atomic = access.access == Access::atomic;
+      entry->in_flight = access.access == Access::async_target;
     }
   });
   return verdict;

@@ -41,6 +41,8 @@ class SharedShadow {
   bool is_over(unsigned warp, unsigned other, std::uint32_t time) const {
     return time < floor_[warp] || other == warp || time < known_[warp][other];
   }
+  void judge(unsigned warp, const MemoryAccess& access, unsigned lane, unsigned granule, Entry& entry,
+             Verdict& verdict) const;
   bool readers_are_over(unsigned warp, const Entry& entry) const;
   void read(unsigned warp, Entry& entry) const;
 
