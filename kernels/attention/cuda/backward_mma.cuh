@@ -198,7 +198,9 @@ __device__ inline void walk_queries(const Problem& p, const BackwardOperands<BFl
       add_dquery<Tiling, masked>(dquery_sums + row * dim, all_queries - step * queries, base);
     }
   };
-  for (int until = max(steps.open_until, steps.first);; until = steps.first) {
+  // Sums of dQ for queries that do not exist must not be added.
+  const int open_until = with_dquery ? min(steps.open_until, all_queries / queries) : steps.open_until;
+  for (int until = max(open_until, steps.first);; until = steps.first) {
     for (; step >= until; --step) take_step.template operator()<true>();
     for (; step >= steps.open_from; --step) take_step.template operator()<false>();
     if (step < steps.first) break;

@@ -31,6 +31,7 @@ __device__ inline void load_tile(std::uint32_t tile, const Operand<const BFloat1
     }
     cuda::store_shared(to, words);
   }
+  cuda::commit_copies();
 }
 
 template <class Tiling>
