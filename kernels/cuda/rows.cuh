@@ -11,8 +11,8 @@
 #include <limits>
 
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/reduce.cuh"
-#include "kernels/cuda/tensor_core.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/loop_nest.h"
 
