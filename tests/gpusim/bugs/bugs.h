@@ -2,7 +2,8 @@
 //
 //   out[i] = in[i];  // EXPECT past_the_end: out of bounds
 //
-// is the name by which the program runs the kernel, and the kind of the error. Compiled with -DFIXED=1 the same kernels
+// is the name by which the program runs the kernel, and the kind of the error (of several, one is enough). A race has two
+// places: the other one, which may be reported, too, is marked with ALSO. Compiled with -DFIXED=1 the same kernels
 // are right, and check mode must be silent. tests/gpusim/check_bugs runs all of them both ways.
 #pragma once
 
@@ -12,6 +13,7 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -21,8 +23,9 @@ inline float* device_floats(std::size_t n, bool filled = true) {
   float* data = nullptr;
   cudaMalloc(&data, n * sizeof(float));
   if (filled) {
-    const std::vector<float> ones(n, 1.0f);
-    cudaMemcpy(data, ones.data(), n * sizeof(float), cudaMemcpyHostToDevice);
+    std::vector<float> numbers(n);
+    std::iota(numbers.begin(), numbers.end(), 1.0f);
+    cudaMemcpy(data, numbers.data(), n * sizeof(float), cudaMemcpyHostToDevice);
   }
   return data;
 }

@@ -6,8 +6,7 @@
 __global__ void past_the_end(const float* in, float* out, int n) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (fixed ? i >= n : i > n) return;
-  const float value = in[i];  // EXPECT past_the_end: out of bounds
-  if (i < n) out[i] = value;
+  out[i] = in[i];  // EXPECT past_the_end: out of bounds
 }
 
 __global__ void below_the_start(float* out, int n) {
@@ -37,7 +36,7 @@ __global__ void null(float* out) {
 }
 
 __global__ void misaligned(const float* in, float* out) {
-  const float4 four = *reinterpret_cast<const float4*>(in + (fixed ? 4 : 1));  // EXPECT misaligned: misaligned
+  const float4 four = *reinterpret_cast<const float4*>(in + (fixed ? 4 : 1));  // EXPECT misaligned: misaligned access
   out[threadIdx.x] = four.x + four.w;
 }
 

@@ -17,9 +17,9 @@ __global__ void missing_halo(const float* in, float* out) {
 // What one warp writes another reads, with no barrier between.
 __global__ void reversed(const float* in, float* out) {
   __shared__ float values[threads];
-  values[threadIdx.x] = in[threadIdx.x];
+  values[threadIdx.x] = in[threadIdx.x];  // ALSO reversed: shared memory race
   if (fixed) __syncthreads();
-  out[threadIdx.x] = values[threads - 1 - threadIdx.x];  // EXPECT reversed: shared race
+  out[threadIdx.x] = values[threads - 1 - threadIdx.x];  // EXPECT reversed: shared memory race, uninitialised read
 }
 
 // The next tile is written while other warps may still read the last one.
@@ -27,9 +27,9 @@ __global__ void overwritten(const float* in, float* out, int tiles) {
   __shared__ float tile[threads];
   float sum = 0;
   for (int i = 0; i < tiles; ++i) {
-    tile[threadIdx.x] = in[i * threads + threadIdx.x];  // EXPECT overwritten: shared race
+    tile[threadIdx.x] = in[i * threads + threadIdx.x];  // EXPECT overwritten: shared memory race
     __syncthreads();
-    sum += tile[(threadIdx.x + 64) % threads];
+    sum += tile[(threadIdx.x + 64) % threads];  // ALSO overwritten: shared memory race
     if (fixed) __syncthreads();
   }
   out[threadIdx.x] = sum;
@@ -39,7 +39,7 @@ __global__ void overwritten(const float* in, float* out, int tiles) {
 __global__ void same_place(const float* in, float* out) {
   __shared__ float sums[threads / 32];
   const float value = in[threadIdx.x];
-  if (threadIdx.x % 32 == 0) sums[fixed ? threadIdx.x / 32 : 0] = value;  // EXPECT same_place: shared race
+  if (threadIdx.x % 32 == 0) sums[fixed ? threadIdx.x / 32 : 0] = value;  // EXPECT same_place: shared memory race
   __syncthreads();
   if (threadIdx.x == 0) out[0] = sums[0];
 }
@@ -50,7 +50,8 @@ __global__ void halving(const float* in, float* out) {
   partial[threadIdx.x] = in[threadIdx.x];
   __syncthreads();
   for (int stride = threads / 2; stride > 0; stride /= 2) {
-    if (threadIdx.x < stride) partial[threadIdx.x] += partial[threadIdx.x + stride];  // EXPECT halving: shared race
+    if (threadIdx.x < stride)
+      partial[threadIdx.x] += partial[threadIdx.x + stride];  // EXPECT halving: shared memory race
     if (fixed) __syncthreads();
   }
   if (threadIdx.x == 0) out[0] = partial[0];
@@ -64,7 +65,7 @@ __global__ void counted(float* out) {
   if constexpr (fixed) {
     atomicAdd(&count, 1);
   } else {
-    count += 1;  // EXPECT counted: shared race
+    count += 1;  // EXPECT counted: shared memory race
   }
   __syncthreads();
   out[threadIdx.x] = static_cast<float>(count);
@@ -75,7 +76,7 @@ __global__ void announced(const float* in, float* out) {
   __shared__ float scale;
   if (threadIdx.x == 0) scale = in[0];
   if (fixed) __syncthreads();
-  out[threadIdx.x] = in[threadIdx.x] * scale;  // EXPECT announced: shared race
+  out[threadIdx.x] = in[threadIdx.x] * scale;  // EXPECT announced: shared memory race, uninitialised read
 }
 
 int main(int count, char** arguments) {

@@ -13,15 +13,12 @@ __global__ void half_a_warp(float* out) {
   out[threadIdx.x] = 1;
 }
 
-// The second warp goes round once more.
-__global__ void uneven_rounds(float* out) {
-  const int rounds = fixed ? 3 : 2 + threadIdx.x / 32 % 2;
-  for (int round = 0; round < rounds; ++round) {
-    out[threadIdx.x] += 1;
-    __syncthreads();
-  }
-  if (threadIdx.x % 32 == 0) out[threadIdx.x] += 1;
-  __syncthreads();  // EXPECT uneven_rounds: divergent barrier
+// One of the warps passes by.
+__global__ void one_warp_passes(const float* in, float* out) {
+  __shared__ float values[threads];
+  values[threadIdx.x] = in[threadIdx.x];  // ALSO one_warp_passes: shared memory race
+  if (fixed || threadIdx.x < 32) __syncthreads();
+  out[threadIdx.x] = values[threads - 1 - threadIdx.x];  // EXPECT one_warp_passes: shared memory race
 }
 
 // A shuffle of all lanes that half of them do not reach.
@@ -67,18 +64,18 @@ __global__ void wrong_batch(const float* in, float* out) {
 // It waits for its own copies, but reads those of another warp without a barrier.
 __global__ void own_copies(const float* in, float* out) {
   __shared__ __align__(16) float tile[threads * 4];
-  __pipeline_memcpy_async(&tile[4 * threadIdx.x], &in[4 * threadIdx.x], 16);
+  __pipeline_memcpy_async(&tile[4 * threadIdx.x], &in[4 * threadIdx.x], 16);  // ALSO own_copies: shared memory race
   __pipeline_commit();
   __pipeline_wait_prior(0);
   if (fixed) __syncthreads();
-  out[threadIdx.x] = tile[threads * 4 - 1 - threadIdx.x];  // EXPECT own_copies: shared race, missing async wait
+  out[threadIdx.x] = tile[threads * 4 - 1 - threadIdx.x];  // EXPECT own_copies: uninitialised read, shared memory race
 }
 
 int main(int count, char** arguments) {
   float *in = device_floats(threads * 4), *out = device_floats(threads);
   const int status = run(count, arguments,
                          {{"half_a_warp", [&] { half_a_warp<<<1, threads>>>(out); }},
-                          {"uneven_rounds", [&] { uneven_rounds<<<1, threads>>>(out); }},
+                          {"one_warp_passes", [&] { one_warp_passes<<<1, threads>>>(in, out); }},
                           {"half_a_shuffle", [&] { half_a_shuffle<<<1, threads>>>(in, out); }},
                           {"left_early", [&] { left_early<<<1, threads>>>(in, out, 50); }},
                           {"no_wait", [&] { no_wait<<<1, threads>>>(in, out); }},

@@ -10,7 +10,11 @@ namespace gpusim {
 
 namespace {
 
-constexpr std::int64_t backward_branches_per_turn = 20'000;
+// Where all blocks of the grid progress together, a warp that loops most likely waits for others.
+std::int64_t backward_branches_per_turn(const Warp& warp) {
+  return warp.launch().options->cooperative ? 16 : 20'000;
+}
+
 constexpr std::size_t deepest_call = 1024;
 
 }  // namespace
@@ -60,7 +64,7 @@ void Warp::start(const Code& kernel, std::uint32_t lanes) {
   dead = ~lanes;
   mask = active = lanes;
   lane_instructions = 0;
-  budget = backward_branches_per_turn;
+  budget = backward_branches_per_turn(*this);
   push_frame(kernel, nullptr);
   paths.push_back({nullptr, lanes, nullptr});
   resume = counted_from = kernel.ops.data();
@@ -129,7 +133,7 @@ const Op* Warp::branch(const Op* op, std::uint32_t taken, const Op* target) {
   if (others == 0) {
     counted_from = target;
     if (target <= op && --budget <= 0) {
-      budget = backward_branches_per_turn;
+      budget = backward_branches_per_turn(*this);
       resume = target;
       return nullptr;
     }
@@ -152,7 +156,7 @@ const Op* Warp::branch(const Op* op, std::uint32_t taken, const Op* target) {
   add(op + 1, others);
   counted_from = next;
   if (next <= op && --budget <= 0) {
-    budget = backward_branches_per_turn;
+    budget = backward_branches_per_turn(*this);
     resume = next;
     return nullptr;
   }

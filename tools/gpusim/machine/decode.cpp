@@ -13,7 +13,7 @@ Decoder::Decoder(ModuleCode& module, const ptx::Function& function, Code& code)
     : module_(module), function_(function), code_(code), set_(instruction_set()) {}
 
 void Decoder::decode() {
-  body_ = ptx::parse_body(module_.text(), function_);
+  body_ = ptx::parse_body(module_.text(), function_, module_.files());
   flow_ = ptx::analyse(body_);
   for (const ptx::Register& reg : body_.registers) {
     register_bytes_.push_back(reg.type == Type::pred ? 1 : std::max(2u, ptx::bytes_of(reg.type)));

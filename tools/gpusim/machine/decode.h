@@ -24,6 +24,7 @@ class ModuleCode final : public Module {
 
   Memory& memory() const { return memory_; }
   std::string_view file(int number) const;
+  const std::map<int, std::string>& files() const { return syntax_.files; }
   // While decoding: the code of a function, perhaps not yet complete; nullptr when the module has no body for it.
   const Code* code(std::string_view name);
   // Static shared variables of the module's level lie in front of a function's own.

@@ -175,6 +175,7 @@ class LaunchRun {
         worker.reset();
         --left;
       }
+      std::this_thread::yield();  // the others may wait for blocks of a thread that has no processor
     }
   }
 

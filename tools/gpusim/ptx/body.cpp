@@ -1,7 +1,9 @@
 // The body of a function: registers, local declarations, labels and instructions, all names resolved.
 #include <fmt/format.h>
 
+#include <array>
 #include <charconv>
+#include <map>
 #include <unordered_map>
 
 #include "tools/gpusim/ptx/parser.h"
@@ -12,7 +14,8 @@ namespace {
 
 class BodyParser {
  public:
-  BodyParser(std::string_view text, const Function& function) : lexer_(text, function.body_start, function.body_line) {
+  BodyParser(std::string_view text, const Function& function, const std::map<int, std::string>& files)
+      : lexer_(text, function.body_start, function.body_line), files_(files) {
     scopes_.emplace_back();
     for (const auto* group : {&function.results, &function.parameters}) {
       for (const Variable& variable : *group) declare(variable);
@@ -154,18 +157,49 @@ class BodyParser {
   }
 
   // .loc 1 20 5, function_name $L__info_string0, inlined_at 1 30 7
+  // The place that is inlined_at was itself told by an earlier .loc, with its own inlined_at if it has one.
   void parse_location() {
-    source_file_ = static_cast<int>(parse_integer(lexer_));
-    source_line_ = static_cast<int>(parse_integer(lexer_));
-    parse_integer(lexer_);
+    const SourcePlace place = parse_place();
+    SourcePlace caller;
     while (lexer_.accept(",")) {
       if (lexer_.expect_word("function_name or inlined_at").text == "function_name") {
         lexer_.next();
         if (lexer_.accept("+")) lexer_.next();
       } else {
-        for (int i = 0; i < 3; ++i) parse_integer(lexer_);
+        caller = parse_place();
       }
     }
+    callers_[place] = caller;
+    const SourcePlace shown = outside_headers(place);
+    source_file_ = shown[0];
+    source_line_ = shown[1];
+  }
+
+  using SourcePlace = std::array<int, 3>;  // file, line, column; zeros: none
+
+  SourcePlace parse_place() {
+    SourcePlace place{};
+    for (int& number : place) number = static_cast<int>(parse_integer(lexer_));
+    return place;
+  }
+
+  // Of what was inlined out of the toolkit's headers: the place in the program where that was called.
+  SourcePlace outside_headers(SourcePlace place) const {
+    const SourcePlace innermost = place;
+    for (int depth = 0; depth < 100 && in_toolkit(place[0]); ++depth) {
+      const auto found = callers_.find(place);
+      if (found == callers_.end() || found->second == SourcePlace{}) return innermost;
+      place = found->second;
+    }
+    return place;
+  }
+
+  bool in_toolkit(int file) const {
+    const auto found = files_.find(file);
+    if (found == files_.end()) return false;
+    const std::string& name = found->second;
+    return name.find("/targets/") != std::string::npos || name.find("/cuda/include/") != std::string::npos ||
+           name.starts_with("/usr/include/");
   }
 
   void parse_instruction() {
@@ -296,6 +330,8 @@ class BodyParser {
   }
 
   Lexer lexer_;
+  const std::map<int, std::string>& files_;
+  std::map<SourcePlace, SourcePlace> callers_;  // of .loc
   Body body_;
   std::vector<Scope> scopes_;
   int source_file_ = 0, source_line_ = 0;
@@ -303,8 +339,8 @@ class BodyParser {
 
 }  // namespace
 
-Body parse_body(std::string_view text, const Function& function) {
-  return BodyParser(text, function).parse();
+Body parse_body(std::string_view text, const Function& function, const std::map<int, std::string>& files) {
+  return BodyParser(text, function, files).parse();
 }
 
 }  // namespace gpusim::ptx

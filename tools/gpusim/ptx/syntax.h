@@ -101,6 +101,7 @@ struct Module {
 
 // Throw gpusim::Error with the line and its text.
 Module parse_module(std::string_view text);
-Body parse_body(std::string_view text, const Function& function);
+// `files` are the module's: places in the toolkit's headers are told as those of their callers.
+Body parse_body(std::string_view text, const Function& function, const std::map<int, std::string>& files);
 
 }  // namespace gpusim::ptx

@@ -27,9 +27,11 @@ struct CheckError {
   std::string allocation = {};
   std::size_t count = 1;
 
+  // By the place in the source, where it is known: a loop that was unrolled has many places in the PTX.
   bool same_place(const CheckError& other) const {
-    return kind == other.kind && where == other.where && place.ptx_line == other.place.ptx_line &&
-           place.file == other.place.file && place.line == other.place.line;
+    const bool same_line = place.file == other.place.file && place.line == other.place.line;
+    return kind == other.kind && where == other.where && same_line &&
+           (place.line > 0 || place.ptx_line == other.place.ptx_line);
   }
 };
 
