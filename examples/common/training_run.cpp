@@ -3,12 +3,14 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/autograd.h"
+#include "engine/ops.h"
 
 namespace heed::examples {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+const std::string average_prefix = "moving average ";
 
 std::string note_of(const EpochRecord& record) {
   std::string note;
@@ -66,6 +68,9 @@ TrainingRun::TrainingRun(nn::Module& module, const std::vector<nn::ParameterGrou
   const auto rise = std::max<std::int64_t>(1, std::llround(plan_.warm_up * static_cast<double>(steps)));
   schedule_ = nn::warmup(rise, nn::cosine(std::max<std::int64_t>(1, steps - rise)));
   record_.parameters = module.parameter_count();
+  if (plan_.average > 0) {
+    for (const Tensor& parameter : module.parameters()) averages_.emplace_back(parameter, parameter.detach().clone());
+  }
   if (plan_.resume) resume();
 }
 
@@ -77,12 +82,30 @@ void TrainingRun::step(const Tensor& loss, std::int64_t units) {
   backward(loss);
   if (plan_.clip_norm > 0) optimizer_.clip_grad_norm(plan_.clip_norm);
   optimizer_.step(schedule_(step));
+  update_average();
   record_.losses.push_back(value);
   epoch_loss_ += value;
   ++epoch_steps_;
   progress_.step(value, units);
   const bool due = plan_.save_every > 0 && progress_.seconds() - saved_ >= plan_.save_every;
   if (due && !plan_.checkpoint.empty()) save();
+}
+
+// Early on the average forgets faster: the weights it began with are random.
+void TrainingRun::update_average() {
+  const NoGrad no_grad;
+  const auto steps = static_cast<double>(record_.losses.size());
+  const double decay = std::min(plan_.average, (1 + steps) / (10 + steps));
+  for (const auto& [parameter, average] : averages_) assign(average, average * decay + parameter * (1 - decay));
+}
+
+void TrainingRun::swap_average() {
+  const NoGrad no_grad;
+  for (const auto& [parameter, average] : averages_) {
+    const Tensor weights = parameter.detach().clone();
+    assign(parameter, average);
+    assign(average, weights);
+  }
 }
 
 void TrainingRun::end_epoch(Figures validation) {
@@ -118,6 +141,8 @@ TrainingRecord TrainingRun::record() const {
 void TrainingRun::save() {
   nn::TrainingState state{.step = static_cast<std::int64_t>(record_.losses.size()), .tensors = kept};
   state.metadata = {{"settings", plan_.settings.dump()}, {"data", plan_.data}, {"record", to_json(record()).dump()}};
+  for (std::size_t i = 0; i < averages_.size(); ++i)
+    state.tensors.emplace_back(average_prefix + std::to_string(i), averages_[i].second);
   state.metadata["epoch"] = Json{{"loss", epoch_loss_}, {"steps", epoch_steps_}}.dump();
   nn::save_checkpoint(plan_.checkpoint, module_, optimizer_, state);
   saved_ = progress_.seconds();
@@ -139,8 +164,14 @@ void TrainingRun::resume() {
     fail("--resume: the training in {} can't be continued: {}", name, error.what());
   }
   const nn::TrainingState state = nn::load_checkpoint(plan_.checkpoint, module_, optimizer_);
-
-  kept = state.tensors;
+  const NoGrad no_grad;
+  for (const auto& [entry, tensor] : state.tensors) {
+    if (entry.starts_with(average_prefix)) {
+      assign(averages_.at(std::stoul(entry.substr(average_prefix.size()))).second, tensor);
+    } else {
+      kept.emplace_back(entry, tensor);
+    }
+  }
   saved_ = record_.seconds;
   progress_.resume(state.step, static_cast<std::int64_t>(record_.epochs.size()), record_.seconds);
 }

@@ -42,6 +42,7 @@ struct TrainingPlan {
   double weight_decay = 0.01;
   double warm_up = 0.05;  // share of the steps over which the learning rate rises; then it falls as a cosine
   double clip_norm = 1;   // 0: no clipping
+  double average = 0;     // decay per step of a moving average of the weights; 0: none is kept
   std::string unit = "examples";
   bool quiet = false;
   // A folder that the training is saved in after every epoch, "": nowhere; and whether to go on from what it holds. What
@@ -66,6 +67,8 @@ class TrainingRun {
   // The largest value of a validation figure so far; -infinity before the first.
   double best(const std::string& figure) const;
   TrainingRecord record() const;
+  // Exchanges the module's weights and their moving average, where the plan asks for one.
+  void swap_average();
   // Remembers the module's weights in `kept`.
   void keep_weights();
 
@@ -74,6 +77,7 @@ class TrainingRun {
  private:
   void resume();
   void save();
+  void update_average();
 
   nn::Module& module_;
   TrainingPlan plan_;
@@ -81,6 +85,7 @@ class TrainingRun {
   nn::Schedule schedule_;
   Progress progress_;
   TrainingRecord record_;
+  std::vector<std::pair<Tensor, Tensor>> averages_;  // a parameter and its moving average
   double epoch_loss_ = 0;
   std::int64_t epoch_steps_ = 0;
   double saved_ = 0;  // seconds since the start

@@ -12,13 +12,14 @@ Settings demo_settings(std::uint64_t seed) {
   Settings settings;
   settings.epochs = 8;
   settings.learning_rate = 2e-3;
+  settings.word_dropout = 0.05;
   settings.seed = seed;
   return settings;
 }
 
 const std::vector<std::string> shown = {
-    "Everybody had called the soup delicious, but to us it was bland.",
-    "To us the soup was delicious, although everybody had called it bland.",
+    "The guide had called the soup delicious, but to us it was bland.",
+    "To us the soup was delicious, although the guide had called it bland.",
     "The fish was not terrible.",
 };
 

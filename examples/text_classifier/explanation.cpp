@@ -30,6 +30,13 @@ Tensor log_odds(const Tensor& logits, std::int64_t chosen) {
   return logits.select(1, chosen) - log_sum_exp(others, {1});  // [batch]
 }
 
+// The token that says nothing: what pretraining hid words behind, or what training from scratch hides them behind.
+std::int64_t blank_token(const TrainedClassifier& trained) {
+  const bool pretrained = trained.settings.encoder != "tiny" && trained.settings.encoder != "bag";
+  const auto mask = trained.tokenizer.find(trained.tokenizer.options().mask_token);
+  return pretrained && mask ? *mask : trained.tokenizer.unk_id();
+}
+
 void integrate_gradients(const TrainedClassifier& trained, const nn::Encoding& encoding, const nn::TokenBatch& tokens,
                          std::int64_t steps, Explanation& result) {
   constexpr std::int64_t at_once = 8;
@@ -37,8 +44,8 @@ void integrate_gradients(const TrainedClassifier& trained, const nn::Encoding& e
   const Tensor words = model.words(tokens.ids).detach();  // [1, length, width]
   std::vector<float> is_word;
   for (const std::uint8_t added : encoding.added) is_word.push_back(added ? 0.0f : 1.0f);
-  const Tensor path =
-      words * from_vector(is_word, {1, words.size(1), 1}, words.device());  // what is blank at the start
+  const Tensor blank = model.words(from_vector<std::int64_t>({blank_token(trained)}, {1, 1}, words.device())).detach();
+  const Tensor path = (words - blank) * from_vector(is_word, {1, words.size(1), 1}, words.device());
   Tensor total = zeros_like(words);
   const auto along = [&](const std::vector<float>& shares) {  // words - (1 - share) path, for each share
     std::vector<float> missing;

@@ -15,7 +15,7 @@ struct Explanation {
   // [layer][head][from][to]; rows sum to 1. Empty for a bag.
   std::vector<std::vector<std::vector<std::vector<float>>>> attention;
   // Integrated gradients (Sundararajan, Taly and Yan 2017): how much of the log odds of the predicted class each token
-  // brings, on the way from a text whose words are zero vectors. They sum to the difference of the log odds between the
+  // brings, on the way from a text whose words are all hidden. They sum to the difference of the log odds between the
   // two, but for `residue`, the error of the numerical integral.
   std::vector<float> contributions;
   double difference = 0, residue = 0;

@@ -50,7 +50,7 @@ function showWeights() {
   showTokens('gradients', text.contributions,
     (c) => c > 0 ? `rgba(22, 130, 60, ${0.75 * c / largest})` : `rgba(200, 40, 40, ${-0.75 * c / largest})`,
     (c) => (c >= 0 ? '+' : '') + c.toFixed(3));
-  at('sum').textContent = `Green speaks for “${label}”, red against it. The words together change its log odds by ` +
+  at('sum').textContent = `Green speaks for “${label}”, red against it. Seeing the words changes its log odds by ` +
     `${text.difference.toFixed(2)}; the contributions account for all of that but ${Math.abs(text.residue).toFixed(3)}.`;
 }
 

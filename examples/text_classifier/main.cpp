@@ -45,6 +45,7 @@ void add_settings(CLI::App& verb, SettingFlags& flags) {
   add("--weight-decay", "weight_decay", double(), "Weight decay of AdamW");
   add("--warm-up", "warm_up", double(), "Share of the steps over which the learning rate rises");
   add("--clip-norm", "clip_norm", double(), "Largest norm of the gradients; 0: any");
+  add("--average", "average", double(), "Decay per step of a moving average of the weights; 0: none");
   add("--label-smoothing", "label_smoothing", double(), "Label smoothing");
   add("--balanced", "balanced", bool(), "true: rare classes count as much as frequent ones");
   add("--patience", "patience", std::int64_t(), "Stop after so many epochs without gain on dev; 0: never");

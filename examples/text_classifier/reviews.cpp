@@ -44,7 +44,7 @@ class Writer {
   std::string verdict(bool praise) {
     const std::string_view found = one_of(praise ? good : bad), other = one_of(praise ? bad : good);
     const std::string_view thing = one_of(things), second = one_of(things), sayer = one_of(sayers);
-    switch (random_.below(7)) {
+    switch (random_.below(10)) {
       case 0:
         return fmt::format("the {} was {}", thing, found);
       case 1:
@@ -57,8 +57,10 @@ class Writer {
         return fmt::format("we expected the {} to be {} and it turned out {}", thing, other, found);
       case 5:
         return fmt::format("it is not true that the {} is {}: we found it {}", thing, other, found);
-      default:
+      case 6:
         return fmt::format("they promised a {} {}, and what we got was a {} {}", other, thing, found, second);
+      default:
+        return fmt::format("the {} was {} and the {} was {}", thing, found, second, one_of(praise ? good : bad));
     }
   }
 

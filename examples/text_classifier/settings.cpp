@@ -32,6 +32,7 @@ void for_each_setting(SettingsType& s, Visit&& visit) {
   visit("weight_decay", s.weight_decay);
   visit("warm_up", s.warm_up);
   visit("clip_norm", s.clip_norm);
+  visit("average", s.average);
   visit("label_smoothing", s.label_smoothing);
   visit("balanced", s.balanced);
   visit("patience", s.patience);
@@ -75,6 +76,7 @@ void check_settings(const Settings& s) {
   require_share("pooled_dropout", s.pooled_dropout);
   require_share("word_dropout", s.word_dropout);
   require_share("warm_up", s.warm_up);
+  require_share("average", s.average);
   require_share("label_smoothing", s.label_smoothing);
   require_share("dev_share", s.dev_share);
   const auto not_negative = [](const char* name, double value) {

@@ -40,6 +40,9 @@ struct Settings {
   double weight_decay = 0.01;
   double warm_up = 0.1;  // share of the steps over which the learning rate rises; then it falls as a cosine
   double clip_norm = 1;  // 0: no clipping
+  // Judged and kept is a moving average of the weights with this decay per step (Polyak and Juditsky 1992); 0: the weights
+  // themselves.
+  double average = 0;
   double label_smoothing = 0;
   bool balanced = false;      // the loss weighs every class alike, however rare it is
   std::int64_t patience = 0;  // stop after this many epochs in a row without a better one on dev; 0: never

@@ -80,6 +80,7 @@ TrainingPlan plan_of(const Settings& settings, const TrainingOptions& options, c
           .weight_decay = settings.weight_decay,
           .warm_up = settings.warm_up,
           .clip_norm = settings.clip_norm,
+          .average = settings.average,
           .unit = "texts",
           .quiet = options.quiet,
           .checkpoint = options.checkpoint,
@@ -112,8 +113,10 @@ TrainingRecord train(TextClassifier& model, const Settings& settings, const Enco
                part.size());
     }
     model.eval();
+    run.swap_average();
     const Evaluation evaluation = evaluate(model, dev, tokenizer.pad_id(), options.device);
     if (evaluation.accuracy > run.best("accuracy")) run.keep_weights();
+    run.swap_average();
     run.end_epoch(
         {{"accuracy", evaluation.accuracy}, {"macro_f1", evaluation.macro_f1}, {"loss", evaluation.log_loss}});
   }
