@@ -103,10 +103,11 @@ TEST_CASE("races in shared memory") {
               {"warp 0 writes", "this is warp 1"});
   check_silent({neighbour + "st.shared.u32 [%t], %i;\n bar.sync 0;\n ld.shared.u32 %r1, [%r2];"});
   // Read, then written by the other warp.
-  check_found(FindingKind::shared_race,
-              {neighbour +
-               "st.shared.u32 [%t], %i;\n bar.sync 0;\n ld.shared.u32 %r1, [%r2];\n st.shared.u32 [%t], %r1; // here"},
-              32, {"warp 0 reads"});
+  check_found(
+      FindingKind::shared_race,
+      {neighbour + "st.shared.u32 [%t], %i;\n bar.sync 0; setp.lt.u32 %q1, %i, 32; @%q1 ld.shared.u32 %r1, [%r2];\n" +
+       "@!%q1 st.shared.u32 [%t], %r0; // here"},
+      32, {"warp 0 reads"});
   check_silent(
       {neighbour +
        "st.shared.u32 [%t], %i;\n bar.sync 0;\n ld.shared.u32 %r1, [%r2];\n bar.sync 0;\n st.shared.u32 [%t], %r1;"});
