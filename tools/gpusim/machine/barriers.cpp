@@ -13,9 +13,10 @@ unsigned unfinished_warps(const Block& block) {
 
 // Warps arrive as a whole, as the hardware counts them.
 bool is_complete(const Block& block, const Barrier& barrier) {
+  if (barrier.arrived == 0) return false;
   const unsigned wanted =
       barrier.expected != 0 ? (barrier.expected + warp_size - 1) / warp_size : unfinished_warps(block);
-  return barrier.arrived != 0 && barrier.arrived >= wanted;
+  return barrier.arrived >= wanted;
 }
 
 void release(Block& block, unsigned number) {
@@ -35,9 +36,9 @@ void release(Block& block, unsigned number) {
 bool arrive(Warp& warp, const Op* op, unsigned number, unsigned threads, std::uint32_t predicate, bool waits) {
   Block& block = *warp.block;
   Barrier& barrier = block.barriers[number];
-  if (block.observer != nullptr) block.observer->barrier(warp, op, number);
   ++barrier.arrived;
   barrier.expected = threads;
+  if (block.observer != nullptr) block.observer->barrier(warp, op, number);
   barrier.population += static_cast<unsigned>(std::popcount(predicate & warp.mask));
   barrier.all = barrier.all && (warp.mask & ~predicate) == 0;
   barrier.any = barrier.any || (warp.mask & predicate) != 0;

@@ -19,10 +19,16 @@ constexpr std::size_t deepest_call = 1024;
 
 }  // namespace
 
-Dim3 Warp::thread_of(unsigned lane) const {
-  const Dim3& shape = block->launch->block;
-  const unsigned linear = index * warp_size + lane;
-  return {linear % shape.x, linear / shape.x % shape.y, linear / (shape.x * shape.y)};
+void Warp::join_block(Block& of, unsigned number) {
+  block = &of;
+  index = number;
+  const Dim3& shape = of.launch->block;
+  for (unsigned lane = 0; lane < warp_size; ++lane) {
+    const unsigned linear = index * warp_size + lane;
+    thread_index[0][lane] = linear % shape.x;
+    thread_index[1][lane] = linear / shape.x % shape.y;
+    thread_index[2][lane] = linear / (shape.x * shape.y);
+  }
 }
 
 const Op* Warp::fail(const Op* op, Fault fault, std::string message) {
@@ -208,7 +214,7 @@ void run(Warp& warp) {
     if (op->guard != Op::no_guard) {
       const std::uint32_t predicate = *reinterpret_cast<const std::uint32_t*>(warp.bank[0] + (op->guard & ~1u));
       warp.mask = warp.active & ((op->guard & 1) != 0 ? ~predicate : predicate);
-      if (observed) observer->instruction(warp, op);
+      if (observed && !warp.released) observer->instruction(warp, op);
       if (warp.mask == 0) {
         warp.mask = warp.active;
         ++op;
@@ -217,7 +223,7 @@ void run(Warp& warp) {
       op = op->run(op, warp);
       warp.mask = warp.active;
     } else {
-      if (observed) observer->instruction(warp, op);
+      if (observed && !warp.released) observer->instruction(warp, op);  // not twice, after a barrier
       op = op->run(op, warp);
     }
   }
