@@ -209,11 +209,11 @@ __global__ void __launch_bounds__(block, 1) chunk_gradients_kernel(const __grid_
   write_gradients<T, Function>(chunk_of(y, c, chunks), chunk_of(dy, c, chunks), output, sum);
 }
 
-// As many chunks as make some hundred blocks, each of at least 64 vectors; 0 where the rows are too short for that.
+// As many chunks as make some hundred blocks, each of at least a vector for every thread; below 2 for short rows.
 template <class T, int N>
 int chunks_of(const Rows<N>& rows) {
-  const std::int64_t enough = (256 + rows.count - 1) / rows.count;
-  return static_cast<int>(std::min({enough, rows.template vectors<T>() / 64, std::int64_t{max_chunks}}));
+  const std::int64_t enough = divide_up(std::int64_t{256}, rows.count);
+  return static_cast<int>(std::min({enough, rows.template vectors<T>() / block, std::int64_t{max_chunks}}));
 }
 
 // What a block may have of it when it asks.
