@@ -122,6 +122,12 @@ __device__ inline uint4 pack(const float (&x)[8]) {
   return {words[0], words[1], words[2], words[3]};
 }
 
+// Written by hand: the compiler takes an assignment apart into four stores, where it stands beside others.
+__device__ inline void store_16_bytes(void* to, uint4 bits) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(bits.x), "r"(bits.y), "r"(bits.z), "r"(bits.w)
+               : "memory");
+}
+
 // A row of contiguous f32 or bf16 elements as the 16-byte vectors of memory that it lies in. Rows begin where they like,
 // vectors do not: the first and the last may reach beyond the row, and there single elements are read and written. Of
 // several rows that are walked side by side, the first decides where vectors begin; in a row that does not share its
@@ -137,7 +143,10 @@ struct VectorRow {
   __device__ VectorRow(T* data, std::int64_t length)
       : VectorRow(data, length, static_cast<int>(reinterpret_cast<std::uintptr_t>(data) / sizeof(T) % width)) {}
   __device__ VectorRow(T* data, std::int64_t length, int head)
-      : data(data), length(length), head(head), aligned(reinterpret_cast<std::uintptr_t>(data - head) % vector_bytes == 0) {}
+      : data(data),
+        length(length),
+        head(head),
+        aligned(reinterpret_cast<std::uintptr_t>(data - head) % vector_bytes == 0) {}
 
   __device__ std::int64_t count() const { return (head + length + width - 1) / width; }
   // The number in the row of the first element of a vector: below 0 for elements that stand before the row.
@@ -158,7 +167,7 @@ struct VectorRow {
   __device__ void store(std::int64_t vector, const float (&x)[width]) const {
     const std::int64_t at = first(vector);
     if (aligned && at >= 0 && at + width <= length) {
-      *reinterpret_cast<uint4*>(data + at) = pack(x);
+      store_16_bytes(data + at, pack(x));
     } else {
 #pragma unroll
       for (int j = 0; j < width; ++j) {

@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(block, 1) two_reads_kernel(const __grid_consta
 // results will: each chunk's at the start of the chunk in the output. The second launch replaces them by the state of
 // the whole row, so that in the third each block needs its own chunk alone and can overwrite it.
 
-constexpr int max_chunks = 64;
+constexpr int max_chunks = 64, chunk_block = 128;  // more and smaller blocks than above
 
 // Chunk c of the row, as a row of its own. Chunks begin where vectors do.
 template <class T>
@@ -150,25 +150,25 @@ __device__ RowState get(const VectorRow<T>& chunk) {
 
 // The last operand is the output. Chunks are x's or y's, whose alignment decides where vectors begin.
 template <class T>
-__global__ void __launch_bounds__(block, 1) chunk_states_kernel(const __grid_constant__ Rows<2> rows) {
+__global__ void __launch_bounds__(chunk_block) chunk_states_kernel(const __grid_constant__ Rows<2> rows) {
   const auto at = rows.offsets(blockIdx.x);
   const int c = static_cast<int>(blockIdx.y), chunks = static_cast<int>(gridDim.y);
   const VectorRow<T> x(rows.row<T>(0, at[0]).data, rows.length);
   const VectorRow<T> y(rows.row<T>(1, at[1]).data, rows.length, x.head);
-  const RowState state =
-      team_reduce(max_and_sum(chunk_of(x, c, chunks), threadIdx.x, block), block, MergeSums(), nothing_read);
+  const RowState state = team_reduce(max_and_sum(chunk_of(x, c, chunks), threadIdx.x, chunk_block), chunk_block,
+                                     MergeSums(), nothing_read);
   if (threadIdx.x == 0) put(chunk_of(y, c, chunks), state);
 }
 
 template <class T, class Function>
-__global__ void __launch_bounds__(block, 1) chunk_sums_kernel(const __grid_constant__ Rows<3> rows) {
+__global__ void __launch_bounds__(chunk_block) chunk_sums_kernel(const __grid_constant__ Rows<3> rows) {
   const auto at = rows.offsets(blockIdx.x);
   const int c = static_cast<int>(blockIdx.y), chunks = static_cast<int>(gridDim.y);
   const VectorRow<T> y(rows.row<T>(0, at[0]).data, rows.length);
   const VectorRow<T> dy(rows.row<T>(1, at[1]).data, rows.length, y.head);
   const VectorRow<T> dx(rows.row<T>(2, at[2]).data, rows.length, y.head);
   const float terms = sum_of_terms<T, Function>(chunk_of(y, c, chunks), chunk_of(dy, c, chunks));
-  const float sum = team_sum(terms, block);
+  const float sum = team_sum(terms, chunk_block);
   if (threadIdx.x == 0) put(chunk_of(dx, c, chunks), {0, sum});  // sums under one maximum just add up
 }
 
@@ -185,7 +185,7 @@ __global__ void merge_chunks_kernel(const __grid_constant__ Rows<N> rows, int ch
 }
 
 template <class T, class Function>
-__global__ void __launch_bounds__(block, 1) chunk_results_kernel(const __grid_constant__ Rows<2> rows) {
+__global__ void __launch_bounds__(chunk_block) chunk_results_kernel(const __grid_constant__ Rows<2> rows) {
   const auto at = rows.offsets(blockIdx.x);
   const int c = static_cast<int>(blockIdx.y), chunks = static_cast<int>(gridDim.y);
   const VectorRow<T> x(rows.row<T>(0, at[0]).data, rows.length);
@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(block, 1) chunk_results_kernel(const __grid_co
 }
 
 template <class T, class Function>
-__global__ void __launch_bounds__(block, 1) chunk_gradients_kernel(const __grid_constant__ Rows<3> rows) {
+__global__ void __launch_bounds__(chunk_block) chunk_gradients_kernel(const __grid_constant__ Rows<3> rows) {
   const auto at = rows.offsets(blockIdx.x);
   const int c = static_cast<int>(blockIdx.y), chunks = static_cast<int>(gridDim.y);
   const VectorRow<T> y(rows.row<T>(0, at[0]).data, rows.length);
@@ -209,11 +209,12 @@ __global__ void __launch_bounds__(block, 1) chunk_gradients_kernel(const __grid_
   write_gradients<T, Function>(chunk_of(y, c, chunks), chunk_of(dy, c, chunks), output, sum);
 }
 
-// As many chunks as make some hundred blocks, each of at least 64 vectors; 0 where the rows are too short for that.
+// As many chunks as make some hundred blocks, each of enough vectors for every thread; below 2 for short rows.
 template <class T, int N>
 int chunks_of(const Rows<N>& rows) {
-  const std::int64_t enough = (256 + rows.count - 1) / rows.count;
-  return static_cast<int>(std::min({enough, rows.template vectors<T>() / 64, std::int64_t{max_chunks}}));
+  const std::int64_t enough = divide_up(std::int64_t{256}, rows.count);
+  return static_cast<int>(
+      std::min({enough, rows.template vectors<T>() / (chunk_block * vectors_under_way<T>), std::int64_t{max_chunks}}));
 }
 
 // What a block may have of it when it asks.
@@ -279,9 +280,9 @@ bool split_rows(const View& x, const View& y, int axis, Stream stream) {
     const int chunks = chunks_of<T>(rows);
     if (chunks < 2) return;
     const dim3 grid(blocks_for(rows.count, 1), static_cast<unsigned>(chunks));
-    launch({Function::forward, grid, block, 0, stream}, &chunk_states_kernel<T>, rows);
+    launch({Function::forward, grid, chunk_block, 0, stream}, &chunk_states_kernel<T>, rows);
     merge_chunks<T>(Function::forward, rows, chunks, stream);
-    launch({Function::forward, grid, block, 0, stream}, &chunk_results_kernel<T, Function>, rows);
+    launch({Function::forward, grid, chunk_block, 0, stream}, &chunk_results_kernel<T, Function>, rows);
     launched = true;
   });
   return launched;
@@ -296,9 +297,9 @@ bool split_rows_backward(const View& y, const View& dy, const View& dx, int axis
     const int chunks = chunks_of<T>(rows);
     if (chunks < 2) return;
     const dim3 grid(blocks_for(rows.count, 1), static_cast<unsigned>(chunks));
-    launch({Function::backward, grid, block, 0, stream}, &chunk_sums_kernel<T, Function>, rows);
+    launch({Function::backward, grid, chunk_block, 0, stream}, &chunk_sums_kernel<T, Function>, rows);
     merge_chunks<T>(Function::backward, rows, chunks, stream);
-    launch({Function::backward, grid, block, 0, stream}, &chunk_gradients_kernel<T, Function>, rows);
+    launch({Function::backward, grid, chunk_block, 0, stream}, &chunk_gradients_kernel<T, Function>, rows);
     launched = true;
   });
   return launched;
