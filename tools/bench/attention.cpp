@@ -100,10 +100,17 @@ double answer(const std::string& line) {
 int main(int argc, char** argv) {
   CLI::App app("Times attention, a case per line of standard input; tools/bench/attention drives it.");
   int threads = 2;
+  bool lists_variants = false;
   app.add_option("--threads", threads, "Threads")->capture_default_str();
+  app.add_flag("--variants", lists_variants, "Print the names of the kernels' variants instead");
   app.add_flag("--processor-time", counts_processor_time, "The time that the processor spent, not that which passed");
   CLI11_PARSE(app, argc, argv);
   omp_set_num_threads(threads);
+  if (lists_variants) {
+    for (const kernels::Variant& variant : kernels::attention_forward.variants())
+      if (variant.device == DeviceType::cpu) fmt::print("{}\n", variant.name);
+    return 0;
+  }
   for (std::string line; std::getline(std::cin, line);) {
     fmt::print("{{\"ms\": {:.4f}}}\n", answer(line));
     std::fflush(stdout);
