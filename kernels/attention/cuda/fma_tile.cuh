@@ -3,6 +3,8 @@
 // x + 16 j; of rows of `dim` columns it has dim / 16, in vectors of up to four.
 #pragma once
 
+#include <bit>
+
 #include "kernels/attention/cuda/problem.cuh"
 #include "kernels/bfloat16.h"
 #include "kernels/cuda/shared_memory.cuh"
@@ -159,7 +161,7 @@ __device__ inline void store_rows(const Operand<T>& x, T* first, const float (&c
 #pragma unroll
       for (int j = 0; j < dim / 16 / 4 * 4; j += 4) {
         const int column = fma_column<dim>(j);
-        const auto word = [&](int e) { return __float_as_uint(c[r][j + e] * factor); };
+        const auto word = [&](int e) { return std::bit_cast<std::uint32_t>(c[r][j + e] * factor); };
         if (column < columns_there) cuda::store_16_bytes(to + column, make_uint4(word(0), word(1), word(2), word(3)));
       }
       continue;

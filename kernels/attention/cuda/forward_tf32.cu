@@ -7,6 +7,7 @@
 // holds the scores of keys 2 (l%4) and the next, and a first operand's columns l%4 and l%4 + 4, so it is those two keys'
 // values that go to rows l%4 and l%4 + 4 of the second operand.
 #include <algorithm>
+#include <bit>
 
 #include "kernels/attention/cuda/fma_tile.cuh"
 #include "kernels/attention/cuda/forward_mma.cuh"
@@ -26,7 +27,8 @@ struct Tf32Tiling {
 // A number as the sum of two tf32.
 struct Split {
   std::uint32_t big, small;
-  __device__ explicit Split(float x) : big(cuda::round_tf32(x)), small(cuda::round_tf32(x - __uint_as_float(big))) {
+  __device__ explicit Split(float x)
+      : big(cuda::round_tf32(x)), small(cuda::round_tf32(x - std::bit_cast<float>(big))) {
     if (!isfinite(x)) small = 0;
   }
 };
