@@ -1,15 +1,11 @@
-// cp.async: copies from global to shared memory that pass by the registers and run beside the computation. A thread puts
-// copies into a group, and waits until all but its newest groups have landed; a barrier then shows them to the block.
+// More of cp.async than tensor_core.cuh has: to addresses of shared memory as numbers, and of 8 bytes.
 #pragma once
 
 #include <cstdint>
 
-namespace heed::kernels::cuda {
+#include "kernels/cuda/tensor_core.cuh"
 
-// The address that the instructions of shared memory take.
-__device__ inline std::uint32_t shared_address(const void* pointer) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
-}
+namespace heed::kernels::cuda {
 
 // Starts a copy of 16 bytes, both sides aligned, around the first-level cache.
 __device__ inline void copy_16_bytes(std::uint32_t to, const void* from) {
@@ -24,17 +20,6 @@ __device__ inline void copy_16_bytes(std::uint32_t to, const void* from, int byt
 // The same with 8 bytes, through the first-level cache.
 __device__ inline void copy_8_bytes(std::uint32_t to, const void* from, int bytes) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
-}
-
-// Closes the group of copies started since the last one.
-__device__ inline void commit_copies() {
-  asm volatile("cp.async.commit_group;" ::: "memory");
-}
-
-// Waits until at most `pending` groups of this thread are under way.
-template <int pending = 0>
-__device__ inline void wait_for_copies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
 }  // namespace heed::kernels::cuda

@@ -1,16 +1,11 @@
-// The tensor core's instructions and what feeds them, one thin function each (compute capability 8.0). A fragment is the
-// part of a small matrix that one lane of a warp holds. With lane l of 32, for the m16n8k16 product of bf16:
-//
-//   A [16 x 16]   word r of 4: row l/4 + 8 (r%2), columns 2 (l%4) + 8 (r/2) and the next
-//   B [16 x 8]    word r of 2: rows 2 (l%4) + 8 r and the next, column l/4
-//   C [16 x 8]    word r of 4: row l/4 + 8 (r/2), column 2 (l%4) + r%2
-//
-// so the C of one product, rounded to bf16 and packed in pairs, is the A of the next as it lies.
+// More of the tensor cores' instructions: on addresses of shared memory as numbers, and products that the compiler may move,
+// where tensor_core.cuh keeps them in order. Fragments are described there; the C of one product, rounded to bf16 and packed
+// in pairs, is the A of the next as it lies.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
+
+#include "kernels/cuda/tensor_core.cuh"
 
 namespace heed::kernels::cuda {
 
@@ -46,21 +41,6 @@ __device__ inline void load_matrices_transposed(std::uint32_t (&words)[4], std::
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
                : "r"(address)
                : "memory");
-}
-
-// Two floats rounded to bf16, the first in the lower half.
-__device__ inline std::uint32_t pack_bf16(float first, float second) {
-  std::uint32_t word;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
-  return word;
-}
-
-__device__ inline float lower_bf16(std::uint32_t word) {
-  return __uint_as_float(word << 16);
-}
-
-__device__ inline float upper_bf16(std::uint32_t word) {
-  return __uint_as_float(word & 0xffff0000u);
 }
 
 // The nearest tf32, as the word that mma_tf32 takes.

@@ -32,4 +32,9 @@ __device__ inline float4 load_shared_float4(std::uint32_t address) {
   return v;
 }
 
+// One store of 16 bytes to global memory, aligned. The compiler may cut an assignment of a uint4 into four.
+__device__ inline void store_16_bytes(void* to, const uint4& v) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+
 }  // namespace heed::kernels::cuda

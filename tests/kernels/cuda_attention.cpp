@@ -103,6 +103,20 @@ Tensor unwritten(const Tensor& x) {
   return y;
 }
 
+// The forward pass alone, on inputs of [batch, heads, rows, dim].
+AttentionResults forward_on_gpu(const AttentionProblem& p, const std::vector<Tensor>& inputs) {
+  OnGpu memory;
+  const Shape scores{p.batch, p.heads, p.queries, p.keys};
+  const Tensor output = unwritten(inputs[0]), log_sum_exp = unwritten(empty({p.batch, p.heads, p.queries}));
+  const View y = memory.put(output), lse = memory.put(log_sum_exp);
+  kernels::attention_forward(
+      memory.put(inputs[0]), memory.put(inputs[1]), memory.put(inputs[2]), on_gpu(memory, p, scores), y, lse,
+      [&](std::int64_t bytes) { return memory.allocate(bytes); }, memory.stream());
+  memory.fetch(y, output);
+  memory.fetch(lse, log_sum_exp);
+  return {{"output", output}, {"log_sum_exp", log_sum_exp}};
+}
+
 AttentionResults run_on_gpu(const AttentionProblem& p) {
   OnGpu memory;
   std::vector<Tensor> inputs = attention_inputs(p);
@@ -214,6 +228,57 @@ TEST_CASE("attention on the GPU: lengths around the tiles") {
                          .head_dim = 64,
                          .value_dim = 64,
                          .options = {.causal = causal}});
+    }
+  }
+}
+
+// A tile's rows beyond the last key are zeros, and so are their scores: if they counted, their weights would be infinite.
+TEST_CASE("attention on the GPU: a key beyond the last, and a log-sum-exp that makes its weight infinite") {
+  if (no_gpu()) return;
+  for (const std::int64_t keys : {1, 65}) {
+    verify_on_gpu("", {.queries = 70, .keys = keys, .head_dim = 64, .value_dim = 64, .options = {.scale = 100.0}});
+  }
+}
+
+TEST_CASE("attention on the GPU: numbers that are none") {
+  if (no_gpu()) return;
+  for (const double special : {std::nan(""), infinity, -infinity}) {
+    for (const int broken : {0, 1, 2}) {  // query, key or value 3, its second coordinate
+      for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+        for (const std::string& variant : variants_on_gpu(kernels::attention_forward)) {
+          CAPTURE(special);
+          CAPTURE(broken);
+          CAPTURE(variant);
+          const kernels::ScopedVariant scope(kernels::attention_forward, DeviceType::cuda, variant);
+          AttentionProblem p{.heads = 1, .key_heads = 1, .queries = 70, .keys = 100, .head_dim = 64, .value_dim = 64};
+          p.dtype = dtype;
+          p.options.causal = Causal::top_left;
+          std::vector<Tensor> inputs = attention_inputs(p);
+          const Tensor& x = inputs[static_cast<std::size_t>(broken)];
+          std::vector<double> values = x.to_vector<double>();
+          values[3 * 64 + 1] = special;
+          inputs[static_cast<std::size_t>(broken)] = from_vector(values, x.shape()).to(dtype);
+          const AttentionResults found = forward_on_gpu(p, inputs);
+          AttentionOptions options = p.options;
+          options.return_log_sum_exp = true;
+          options.path = AttentionPath::composed;
+          const Attention expected = scaled_dot_product_attention(inputs[0].to(Dtype::f64), inputs[1].to(Dtype::f64),
+                                                                  inputs[2].to(Dtype::f64), options);
+          // A value that is none may spoil queries that do not look at it; all else is as composed.
+          const auto is_none = [](double y) { return std::isnan(y); };
+          const std::vector<double> y = found[0].second.to_vector<double>(), e = expected.output.to_vector<double>();
+          for (std::size_t i = 0; i < y.size(); ++i) {
+            if (is_none(e[i])) CHECK(is_none(y[i]));
+            if (!is_none(e[i]) && broken < 2) CHECK(std::abs(y[i] - e[i]) <= 0.02);
+          }
+          const std::vector<double> lse = found[1].second.to_vector<double>(),
+                                    l = expected.log_sum_exp.to_vector<double>();
+          for (std::size_t i = 0; i < lse.size(); ++i) {
+            if (std::isfinite(l[i])) CHECK(std::abs(lse[i] - l[i]) <= 0.02);
+            if (!std::isfinite(l[i])) CHECK_FALSE(std::isfinite(lse[i]));
+          }
+        }
+      }
     }
   }
 }

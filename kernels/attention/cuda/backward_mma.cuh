@@ -126,7 +126,7 @@ __device__ inline void walk_queries(const Problem& p, const BackwardOperands<BFl
   cuda::commit_copies();
 
   const auto take_step = [&]<bool masked>() {
-    cuda::wait_for_copies();
+    cuda::wait_copies<0>();
     __syncthreads();
     const int offset = stage * QueryTile::bytes;
     const std::uint32_t statistics_at = base + Tiling::statistics + stage * 8 * queries + lane % 4 * 16;

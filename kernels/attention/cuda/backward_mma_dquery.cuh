@@ -69,7 +69,7 @@ __global__ __launch_bounds__(Tiling::threads, 1) void dquery_mma(const Problem p
     const std::uint32_t key_rows = KeyTile::by_rows(key_tile, lane);
 
     const auto take_step = [&]<bool masked>() {
-      cuda::wait_for_copies();
+      cuda::wait_copies<0>();
       __syncthreads();
       const int offset = stage * KeyTile::bytes;
       stage ^= 1;

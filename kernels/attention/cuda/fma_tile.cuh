@@ -3,8 +3,11 @@
 // x + 16 j; of rows of `dim` columns it has dim / 16, in vectors of up to four.
 #pragma once
 
+#include <bit>
+
 #include "kernels/attention/cuda/problem.cuh"
 #include "kernels/bfloat16.h"
+#include "kernels/cuda/shared_memory.cuh"
 
 namespace heed::kernels::attention {
 
@@ -141,18 +144,32 @@ __device__ inline void store_tile(const FloatTile& tile, const float (&c)[m][n])
   }
 }
 
-// Writes rows [16 m, dim] to memory, times `factor`; of them there are rows_there and columns_there.
+// Writes rows [16 m, dim] to memory, times `factor`; of them there are rows_there and columns_there. Four floats at once
+// where that is possible.
 template <int dim, int m, class T>
 __device__ inline void store_rows(const Operand<T>& x, T* first, const float (&c)[m][dim / 16], float factor,
                                   int rows_there, int columns_there) {
+  constexpr bool is_float = sizeof(T) == 4;
+  const bool aligned = is_float && fma_vector<dim> == 4 && reinterpret_cast<std::uint64_t>(first) % 16 == 0 &&
+                       x.row_stride % 4 == 0 && x.column_stride == 1 && columns_there % 4 == 0;
 #pragma unroll
   for (int r = 0; r < m; ++r) {
     const int row = thread_y() * m + r;
+    if (row >= rows_there) break;
+    T* const to = first + row * x.row_stride;
+    if (is_float && aligned) {
+#pragma unroll
+      for (int j = 0; j < dim / 16 / 4 * 4; j += 4) {
+        const int column = fma_column<dim>(j);
+        const auto word = [&](int e) { return std::bit_cast<std::uint32_t>(c[r][j + e] * factor); };
+        if (column < columns_there) cuda::store_16_bytes(to + column, make_uint4(word(0), word(1), word(2), word(3)));
+      }
+      continue;
+    }
 #pragma unroll
     for (int j = 0; j < dim / 16; ++j) {
       const int column = fma_column<dim>(j);
-      if (row < rows_there && column < columns_there)
-        first[row * x.row_stride + column * x.column_stride] = static_cast<T>(c[r][j] * factor);
+      if (column < columns_there) to[column * x.column_stride] = static_cast<T>(c[r][j] * factor);
     }
   }
 }

@@ -188,14 +188,14 @@ __global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_k
     const std::uint32_t value_rows = KeyTile::by_rows(value_tile, lane);
     std::uint32_t query[Tiling::query_in_registers ? Tiling::dim / 16 : 1][Tiling::row_tiles][4];
     if constexpr (Tiling::query_in_registers) {
-      cuda::wait_for_copies();
+      cuda::wait_copies<0>();
       __syncthreads();
 #pragma unroll
       for (int k = 0; k < Tiling::dim / 16; ++k) load_rows<QueryTile>(query[k], query_rows, k);
     }
 
     const auto take_step = [&]<bool masked>() {
-      cuda::wait_for_copies();
+      cuda::wait_copies<0>();
       __syncthreads();
       if constexpr (masked) {
         copy_value.partial(x.value_step, length - step * keys);
@@ -223,7 +223,7 @@ __global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_k
           }
         }
       }
-      cuda::wait_for_copies();
+      cuda::wait_copies<0>();
       __syncthreads();
       if (step > first_step) {
         copy_key(x.key_step);

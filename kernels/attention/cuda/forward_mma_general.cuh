@@ -8,7 +8,7 @@
 namespace heed::kernels::attention {
 
 // Fills a tile from `rows` rows of `columns` elements, and zeros around them. Aligned rows arrive with the thread's next
-// wait_for_copies, others at once; both are seen by the block after a barrier.
+// wait_copies, others at once; both are seen by the block after a barrier.
 template <class Tile, int threads>
 __device__ inline void load_tile(std::uint32_t tile, const Operand<const BFloat16>& x, const BFloat16* first, int rows,
                                  int columns, bool aligned) {
@@ -62,7 +62,7 @@ __global__ __launch_bounds__(Tiling::threads,
   const std::uint32_t query_rows = QueryTile::by_rows(query_tile, lane) + warp * warp_rows * QueryTile::row_bytes;
   std::uint32_t query[Tiling::query_in_registers ? Tiling::dim / 16 : 1][Tiling::row_tiles][4];
   if constexpr (Tiling::query_in_registers) {
-    cuda::wait_for_copies();
+    cuda::wait_copies<0>();
     __syncthreads();
 #pragma unroll
     for (int k = 0; k < Tiling::dim / 16; ++k) load_rows<QueryTile>(query[k], query_rows, k);
@@ -76,7 +76,7 @@ __global__ __launch_bounds__(Tiling::threads,
                                         aligned);
     load_tile<KeyTile, Tiling::threads>(value_tile, x.value, x.value.row(sequence.batch, g, first_key), rows_here,
                                         p.value_dim, aligned);
-    cuda::wait_for_copies();
+    cuda::wait_copies<0>();
     __syncthreads();
     float scores[Tiling::row_tiles][keys / 8][4] = {};
     multiply_query_key<Tiling>(scores, query, query_rows, KeyTile::by_columns(key_tile, lane));

@@ -31,8 +31,8 @@ __device__ inline void store_through_tile(std::uint32_t tile, int first, const f
     if (row >= rows) break;
 #pragma unroll
     for (int line = 0; line < Tile::lines; ++line) {
-      const uint4 words = cuda::load_shared_uint4(Tile::at(tile, row, chunk) + line * 128);
-      *reinterpret_cast<uint4*>(to + row * row_stride + chunk * 8 + line * 64) = words;
+      cuda::store_16_bytes(to + row * row_stride + chunk * 8 + line * 64,
+                           cuda::load_shared_uint4(Tile::at(tile, row, chunk) + line * 128));
     }
   }
 }

@@ -76,7 +76,7 @@ __global__ __launch_bounds__(Tiling::threads) void rung_kernel(const Problem p, 
   for (int step = 0; step < steps; ++step) {
     if (!pipelined) fill_step(key_tile, x.key, step);
     if (!pipelined) fill_step(value_tile, x.value, step);
-    cuda::wait_for_copies();
+    cuda::wait_copies<0>();
     __syncthreads();
     if (pipelined) fill_step(value_tile, x.value, step);
     float scores[1][keys / 8][4] = {};
@@ -90,7 +90,7 @@ __global__ __launch_bounds__(Tiling::threads) void rung_kernel(const Problem p, 
       }
     }
     if (pipelined) {
-      cuda::wait_for_copies();
+      cuda::wait_copies<0>();
       __syncthreads();
       if (step + 1 < steps) fill_step(key_tile, x.key, step + 1);
     }
@@ -105,7 +105,7 @@ __global__ __launch_bounds__(Tiling::threads) void rung_kernel(const Problem p, 
     if (!pipelined) __syncthreads();
   }
   if (steps == 0) {
-    cuda::wait_for_copies();
+    cuda::wait_copies<0>();
     __syncthreads();
   }
   store_output<Tiling>(p, x, state, query_tile);
