@@ -35,9 +35,9 @@ void release(Block& block, unsigned number) {
 bool arrive(Warp& warp, const Op* op, unsigned number, unsigned threads, std::uint32_t predicate, bool waits) {
   Block& block = *warp.block;
   Barrier& barrier = block.barriers[number];
-  if (block.observer != nullptr) block.observer->barrier(warp, op, number);
   ++barrier.arrived;
   barrier.expected = threads;
+  if (block.observer != nullptr) block.observer->barrier(warp, op, number);
   barrier.population += static_cast<unsigned>(std::popcount(predicate & warp.mask));
   barrier.all = barrier.all && (warp.mask & ~predicate) == 0;
   barrier.any = barrier.any || (warp.mask & predicate) != 0;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <mutex>
 
@@ -102,6 +103,7 @@ class Checker final : public Observer {
 
   void barrier(Warp& warp, const Op* op, unsigned number) override {
     shadow_.arrive(warp.index, number);
+    meet_others(warp, op, number);
     const std::uint32_t missing = ~(warp.mask | warp.dead);
     if (missing == 0) return;
     findings_.add(FindingKind::divergent_barrier, warp, op, warp.mask, [&](Finding& finding) {
@@ -135,6 +137,22 @@ class Checker final : public Observer {
   }
 
  private:
+  // __syncthreads() is one place for all warps; a named barrier that counts threads may have several.
+  void meet_others(Warp& warp, const Op* op, unsigned number) {
+    const Barrier& barrier = warp.block->barriers[number];
+    if (barrier.expected != 0) return;
+    const Op*& first = met_at_[number];
+    if (barrier.arrived == 1) first = op;
+    if (first == op) return;
+    const Op* later = std::max(first, op);
+    findings_.add(FindingKind::divergent_barrier, warp, later, warp.mask, [&](Finding& finding) {
+      const Place other = place_of(warp.code(), std::min(first, op));
+      finding.message =
+          fmt::format("warps of one block meet here and at another barrier, PTX line {}{}", other.ptx_line,
+                      other.file.empty() ? "" : fmt::format(" ({}:{})", other.file, other.line));
+    });
+  }
+
   void report_outside(Warp& warp, const MemoryAccess& access, std::uint32_t lanes, std::size_t size) {
     const auto lane = static_cast<unsigned>(std::countr_zero(lanes));
     findings_.add(FindingKind::out_of_bounds, warp, access.op, lanes, [&](Finding& finding) {
@@ -179,7 +197,7 @@ class Checker final : public Observer {
     MemoryAccess inside = access;
     inside.mask = bounded(warp, access, launch_.shared_bytes);
     const SharedShadow::Verdict verdict = shadow_.access(warp.index, inside);
-    if ((verdict.in_flight | verdict.uninitialised | verdict.race) != 0) report_shared(warp, inside, verdict);
+    if (!verdict.is_fine()) report_shared(warp, inside, verdict);
     return inside.mask;
   }
 
@@ -304,6 +322,7 @@ class Checker final : public Observer {
   const Memory& memory_;
   const std::vector<Allocation>& allocations_;  // by address
   const Allocation* latest_ = nullptr;
+  std::array<const Op*, 16> met_at_{};  // where the first warp of a barrier's present round is
   SharedShadow shadow_;
   Findings findings_;
 };

@@ -208,7 +208,7 @@ void run(Warp& warp) {
     if (op->guard != Op::no_guard) {
       const std::uint32_t predicate = *reinterpret_cast<const std::uint32_t*>(warp.bank[0] + (op->guard & ~1u));
       warp.mask = warp.active & ((op->guard & 1) != 0 ? ~predicate : predicate);
-      if (observed) observer->instruction(warp, op);
+      if (observed && !warp.released) observer->instruction(warp, op);
       if (warp.mask == 0) {
         warp.mask = warp.active;
         ++op;
@@ -217,7 +217,7 @@ void run(Warp& warp) {
       op = op->run(op, warp);
       warp.mask = warp.active;
     } else {
-      if (observed) observer->instruction(warp, op);
+      if (observed && !warp.released) observer->instruction(warp, op);  // not twice, after a barrier
       op = op->run(op, warp);
     }
   }

@@ -87,12 +87,12 @@ enum class Mode {
 
 struct LaunchOptions {
   Mode mode = Mode::fast;
-  unsigned threads = 0;                         // of the host, that share the blocks; 0: all
-  unsigned max_findings = 100;                  // check mode stops recording (not counting) new places after so many
-  bool per_instruction = false;                 // profile mode: also fill Profile::instructions
-  unsigned sms = 108;                           // what %nsmid says
-  bool cooperative = false;                     // all blocks progress together, as a grid-wide barrier needs
-  std::uintptr_t grid_workspace = 0;            // %envreg1 and 2: two zeroed words in device memory, for grid-wide barriers
+  unsigned threads = 0;               // of the host, that share the blocks; 0: all
+  unsigned max_findings = 100;        // check mode stops recording (not counting) new places after so many
+  bool per_instruction = false;       // profile mode: also fill Profile::instructions
+  unsigned sms = 108;                 // what %nsmid says
+  bool cooperative = false;           // all blocks progress together, as a grid-wide barrier needs
+  std::uintptr_t grid_workspace = 0;  // %envreg1 and 2: two zeroed words in device memory, for grid-wide barriers
   std::function<void(std::string_view)> print;  // the device's printf, one call per formatted output; default: stdout
 };
 

@@ -100,11 +100,14 @@ SharedShadow::Verdict SharedShadow::access(unsigned warp, const MemoryAccess& ac
   const unsigned granules = access.bytes >> shift_;
   const std::uint32_t bit = std::uint32_t{1} << warp;
   std::uint64_t before = ~std::uint64_t{0};
+  unsigned lane_before = 0;
   each_bit(access.mask, [&](unsigned l) {
     Entry* entry = &entries_[access.address[l] >> shift_];
     if (access.access == Access::load) {
-      if (access.address[l] == before) return;  // lanes that share a word: once is enough
+      if (access.address[l] == before)
+        return verdict.repeat(lane_before, l);  // lanes that share a word: once is enough
       before = access.address[l];
+      lane_before = l;
       for (unsigned i = 0; i < granules; ++i, ++entry) {
         const bool is_fine = entry->write_time >= block_start_ && !entry->in_flight &&
                              (entry->write_time < floor_[warp] || entry->writer == warp);

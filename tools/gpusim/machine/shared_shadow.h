@@ -19,6 +19,12 @@ class SharedShadow {
     std::uint32_t uninitialised = 0, race = 0, in_flight = 0;  // lanes
     unsigned other_warp = 0;                                   // of a race
     bool other_wrote = false;
+
+    bool is_fine() const { return (uninitialised | race | in_flight) == 0; }
+    void repeat(unsigned from, unsigned to) {
+      if (is_fine()) return;
+      for (std::uint32_t* lanes : {&uninitialised, &race, &in_flight}) *lanes |= (*lanes >> from & 1) << to;
+    }
   };
 
   void start_block(std::size_t bytes, unsigned warps);

@@ -216,7 +216,7 @@ struct FloatToInt32 {
 template <ToInteger mode, bool flushes>
 struct RoundFloat {
   GPUSIM_INLINE static float apply(float x) {
-    const float in = flushes ? flush(x) : x;
+    const float in = canonical(flushes ? flush(x) : x);
     switch (mode) {
       case ToInteger::nearest:
         return __builtin_rintf(in);
