@@ -85,7 +85,7 @@ void SharedShadow::judge(unsigned warp, const MemoryAccess& access, unsigned l, 
       verdict.other_wrote = true;
     }
   }
-  if (writes && !both_atomic && !readers_are_over(warp, entry)) {
+  if (writes && !readers_are_over(warp, entry)) {
     verdict.race |= lane;
     verdict.other_wrote = false;
     each_bit(entry.readers, [&](unsigned other) {
