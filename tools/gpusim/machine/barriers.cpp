@@ -13,9 +13,10 @@ unsigned unfinished_warps(const Block& block) {
 
 // Warps arrive as a whole, as the hardware counts them.
 bool is_complete(const Block& block, const Barrier& barrier) {
+  if (barrier.arrived == 0) return false;
   const unsigned wanted =
       barrier.expected != 0 ? (barrier.expected + warp_size - 1) / warp_size : unfinished_warps(block);
-  return barrier.arrived != 0 && barrier.arrived >= wanted;
+  return barrier.arrived >= wanted;
 }
 
 void release(Block& block, unsigned number) {

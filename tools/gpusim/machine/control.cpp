@@ -19,10 +19,16 @@ constexpr std::size_t deepest_call = 1024;
 
 }  // namespace
 
-Dim3 Warp::thread_of(unsigned lane) const {
-  const Dim3& shape = block->launch->block;
-  const unsigned linear = index * warp_size + lane;
-  return {linear % shape.x, linear / shape.x % shape.y, linear / (shape.x * shape.y)};
+void Warp::join_block(Block& of, unsigned number) {
+  block = &of;
+  index = number;
+  const Dim3& shape = of.launch->block;
+  for (unsigned lane = 0; lane < warp_size; ++lane) {
+    const unsigned linear = index * warp_size + lane;
+    thread_index[0][lane] = linear % shape.x;
+    thread_index[1][lane] = linear / shape.x % shape.y;
+    thread_index[2][lane] = linear / (shape.x * shape.y);
+  }
 }
 
 const Op* Warp::fail(const Op* op, Fault fault, std::string message) {

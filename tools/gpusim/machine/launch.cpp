@@ -34,8 +34,7 @@ class Worker {
     block_.warps.resize(warps);
     for (unsigned w = 0; w < warps; ++w) {
       Warp& warp = block_.warps[w];
-      warp.block = &block_;
-      warp.index = w;
+      warp.join_block(block_, w);
       warp.local = local_.data() + w * warp_size * launch.local_bytes;
     }
   }

@@ -17,9 +17,9 @@ void fill(Lanes lane, std::uint64_t value) {
   std::fill_n(lane, warp_size, value);
 }
 
-template <unsigned Dim3::*axis>
+template <std::size_t axis>
 void thread_index(const Warp& warp, Lanes lane) {
-  for (unsigned l = 0; l < warp_size; ++l) lane[l] = warp.thread_of(l).*axis;
+  std::copy_n(warp.thread_index[axis].begin(), warp_size, lane);
 }
 template <unsigned Dim3::*axis>
 void block_shape(const Warp& warp, Lanes lane) {
@@ -69,9 +69,9 @@ struct Register {
 };
 
 const std::array registers = {
-    Register{"%tid.x", thread_index<&Dim3::x>},
-    Register{"%tid.y", thread_index<&Dim3::y>},
-    Register{"%tid.z", thread_index<&Dim3::z>},
+    Register{"%tid.x", thread_index<0>},
+    Register{"%tid.y", thread_index<1>},
+    Register{"%tid.z", thread_index<2>},
     Register{"%ntid.x", block_shape<&Dim3::x>},
     Register{"%ntid.y", block_shape<&Dim3::y>},
     Register{"%ntid.z", block_shape<&Dim3::z>},

@@ -91,9 +91,10 @@ class Warp {
   std::uint64_t lane_instructions = 0;
 
   State state = State::ready;
-  bool released = false;     // the barrier it waited at let it through
-  std::uint8_t barrier = 0;  // the one it waits at
-  unsigned index = 0;        // in the block
+  bool released = false;                                               // the barrier it waited at let it through
+  std::uint8_t barrier = 0;                                            // the one it waits at
+  unsigned index = 0;                                                  // in the block
+  std::array<std::array<std::uint32_t, warp_size>, 3> thread_index{};  // x, y and z of the lanes
   const Op* resume = nullptr;
   std::vector<Path> paths;
   std::vector<Frame> frames;
@@ -120,7 +121,9 @@ class Warp {
   const Code& code() const { return *frames.back().code; }
   const Launch& launch() const { return *block->launch; }
   std::byte* local_of(unsigned lane) const { return local + lane * block->launch->local_bytes; }
-  Dim3 thread_of(unsigned lane) const;  // its index in the block
+  // The lane's index in the block.
+  Dim3 thread_of(unsigned lane) const { return {thread_index[0][lane], thread_index[1][lane], thread_index[2][lane]}; }
+  void join_block(Block& of, unsigned number);  // before the first start
 
   // Control, in control.cpp. Each returns the Op to go on with.
   const Op* branch(const Op* op, std::uint32_t taken, const Op* target);

@@ -51,6 +51,19 @@ GPUSIM_INLINE T read_memory(const std::byte* from) {
   return value;
 }
 
+// Eight lanes at a time, put together in a vector register: stored one by one they would hold up the next instruction,
+// which reads them as vectors.
+template <class T, class R>
+GPUSIM_INLINE void load_scattered(R* d, std::byte* const* pointer, unsigned offset) {
+  using Eight [[gnu::vector_size(8 * sizeof(R))]] = R;
+  for (unsigned l = 0; l < warp_size; l += 8) {
+    const auto element = [&](unsigned i) { return static_cast<R>(read_memory<T>(pointer[l + i] + offset)); };
+    const Eight eight = {element(0), element(1), element(2), element(3),
+                         element(4), element(5), element(6), element(7)};
+    std::memcpy(d + l, &eight, sizeof eight);
+  }
+}
+
 template <class T, class R>
 const Op* load(const Op* op, Warp& warp) {
   const unsigned count = op->variant >> AddressForm::count_shift;
@@ -73,7 +86,7 @@ const Op* load(const Op* op, Warp& warp) {
   for (unsigned e = 0; e < count; ++e) {
     R* d = warp.out<R>(op->slot[e]);
     if (a.mask == all_lanes) {
-      for (unsigned l = 0; l < warp_size; ++l) d[l] = static_cast<R>(read_memory<T>(a.pointer[l] + e * sizeof(T)));
+      load_scattered<T>(d, a.pointer, e * sizeof(T));
     } else {
       each_lane(a.mask, [&](unsigned l) { d[l] = static_cast<R>(read_memory<T>(a.pointer[l] + e * sizeof(T))); });
       each_lane(warp.mask & ~a.mask, [&](unsigned l) { d[l] = 0; });
