@@ -104,6 +104,8 @@ void Decoder::lay_out_memory() {
     if (variable.space == Space::shared) {
       if (variable.bytes == 0) {  // the launch's dynamic memory: its offset is known when all others are
         variable_offsets_.push_back(-1);
+      } else if (!function_.is_kernel) {  // placed with the module's
+        variable_offsets_.push_back(static_cast<std::int64_t>(module_.shared_offsets().at(variable.name)));
       } else {
         variable_offsets_.push_back(place(shared, variable));
       }

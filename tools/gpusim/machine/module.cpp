@@ -25,7 +25,36 @@ ModuleCode::~ModuleCode() {
   for (const auto& [name, variable] : variables_) memory_.free(variable.address);
 }
 
+namespace {
+
+// The functions that are called, not launched, and may have shared variables of their own.
+std::vector<const ptx::Function*> callees_with_shared(const ptx::Module& module) {
+  std::vector<const ptx::Function*> result;
+  for (const ptx::Function& function : module.functions) {
+    std::size_t end = module.text.size();
+    for (const ptx::Function& other : module.functions) {
+      if (other.has_body && other.body_start > function.body_start) end = std::min(end, other.body_start);
+    }
+    const std::string_view body = module.text.substr(function.body_start, end - function.body_start);
+    const bool has = function.has_body && !function.is_kernel && body.find(".shared .align") != std::string_view::npos;
+    if (has) result.push_back(&function);
+  }
+  return result;
+}
+
+}  // namespace
+
 void ModuleCode::place_variables() {
+  // Whichever kernel calls it, a function finds its shared variables in the same place: they are placed with the module's.
+  for (const ptx::Function* function : callees_with_shared(syntax_)) {
+    for (const ptx::Variable& variable : ptx::parse_body(syntax_.text, *function, syntax_.files).variables) {
+      if (variable.space != Space::shared || variable.bytes == 0) continue;
+      const std::size_t alignment = std::max<std::size_t>(variable.alignment, 1);
+      const std::size_t offset = (shared_bytes_ + alignment - 1) / alignment * alignment;
+      shared_offsets_[variable.name] = offset;
+      shared_bytes_ = offset + variable.bytes;
+    }
+  }
   for (const ptx::Variable& variable : syntax_.variables) {
     if (variable.space == Space::shared) {
       if (variable.bytes == 0) {

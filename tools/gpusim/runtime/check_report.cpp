@@ -105,17 +105,20 @@ Json to_json(const CheckError& error) {
   return result;
 }
 
+std::string counted(std::size_t count, const char* one, const char* many) {
+  return std::to_string(count) + " " + (count == 1 ? one : many);
+}
+
 void summarise() {
   const Log& known = log();
   std::size_t occurrences = known.occurrences_not_recorded;
   for (const CheckError& error : known.errors) occurrences += error.count;
-  std::string text = "gpusim: checked " + std::to_string(known.launches) + " launches of " +
-                     std::to_string(known.kernels.size()) + " kernels: ";
+  std::string text = "gpusim: checked " + counted(known.launches, "launch", "launches") + " of " +
+                     counted(known.kernels.size(), "kernel", "kernels") + ": ";
   if (known.errors.empty()) {
     text += "no errors";
   } else {
-    text += std::to_string(known.errors.size()) + (known.errors.size() == 1 ? " error, met " : " errors, met ") +
-            std::to_string(occurrences) + (occurrences == 1 ? " time" : " times");
+    text += counted(known.errors.size(), "error", "errors") + ", met " + counted(occurrences, "time", "times");
     if (known.errors.size() > most_shown) text += "; the first " + std::to_string(most_shown) + " are shown above";
   }
   std::fprintf(stderr, "%s\n", text.c_str());
