@@ -266,4 +266,64 @@ TEST_CASE("ldmatrix and stmatrix, straight and transposed") {
   }
 }
 
+TEST_CASE("wmma: loads, products and stores, rows and columns") {
+  struct Form {
+    const char *shape, *type, *a_layout, *b_layout, *d_layout;
+    int m, n, k, a_registers, b_registers;
+  };
+  for (const Form& form : {Form{"m16n16k16", "f16", "row", "col", "row", 16, 16, 16, 8, 8},
+                           Form{"m16n16k16", "bf16", "col", "row", "col", 16, 16, 16, 4, 4},
+                           Form{"m32n8k16", "f16", "col", "col", "col", 32, 8, 16, 8, 8},
+                           Form{"m8n32k16", "bf16", "row", "row", "row", 8, 32, 16, 2, 8},
+                           Form{"m16n16k8", "tf32", "row", "col", "row", 16, 16, 8, 4, 4}}) {
+    CAPTURE(form.shape);
+    CAPTURE(form.type);
+    const std::string types = std::string(form.type) == "f16" ? "f32.f32" : fmt::format("f32.{0}.{0}.f32", form.type);
+    const std::string a = registers("a", form.a_registers), b = registers("b", form.b_registers), c = registers("c", 8),
+                      d = registers("d", 8);
+    const int pitch = 40;  // elements from a row, or column, to the next
+    Machine machine(fmt::format(R"(.visible .entry k(.param .u64 a, .param .u64 b, .param .u64 c, .param .u64 d) {{
+  .reg .b32 %a<8>, %b<8>, %c<8>, %d<8>, %s; .reg .b64 %p, %q; mov.u32 %s, {};
+  ld.param.u64 %p, [a]; wmma.load.a.sync.aligned.{a_layout}.{shape}.global.{type} {a}, [%p], %s;
+  ld.param.u64 %p, [b]; wmma.load.b.sync.aligned.{b_layout}.{shape}.{type} {b}, [%p], %s;
+  ld.param.u64 %p, [c]; wmma.load.c.sync.aligned.row.{shape}.f32 {c}, [%p];
+  wmma.mma.sync.aligned.{a_layout}.{b_layout}.{shape}.{types} {d}, {a}, {b}, {c};
+  ld.param.u64 %p, [d]; wmma.store.d.sync.aligned.{d_layout}.{shape}.global.f32 [%p], {d}, %s; ret; }})",
+                                pitch, fmt::arg("a_layout", form.a_layout), fmt::arg("b_layout", form.b_layout),
+                                fmt::arg("d_layout", form.d_layout), fmt::arg("shape", form.shape),
+                                fmt::arg("type", form.type), fmt::arg("types", types), fmt::arg("a", a),
+                                fmt::arg("b", b), fmt::arg("c", c), fmt::arg("d", d)));
+    const std::size_t element_bytes = std::string(form.type) == "tf32" ? 4 : 2;
+    const auto place = [&](const char* layout, int row, int column) {
+      return static_cast<std::size_t>(layout[0] == 'r' ? row * pitch + column : column * pitch + row);
+    };
+    const auto upload = [&](int rows, int columns, const char* layout, int (*entry)(int, int)) {
+      std::vector<std::uint8_t> bytes(static_cast<std::size_t>(pitch * pitch) * element_bytes, 0xFF);
+      for (int row = 0; row < rows; ++row) {
+        for (int column = 0; column < columns; ++column) {
+          const u32 bits = encode(form.type, entry(row, column));
+          std::memcpy(bytes.data() + place(layout, row, column) * element_bytes, &bits, element_bytes);
+        }
+      }
+      return machine.upload(bytes);
+    };
+    std::vector<float> sums;
+    for (int row = 0; row < form.m; ++row) {
+      for (int column = 0; column < form.n; ++column) sums.push_back(static_cast<float>(entry_c(row, column)));
+    }
+    float* out = machine.allocate<float>(pitch * pitch);
+    machine.options.mode = Mode::check;
+    const LaunchResult result = machine.run("k", {1}, {32}, upload(form.m, form.k, form.a_layout, entry_a),
+                                            upload(form.k, form.n, form.b_layout, entry_b), machine.upload(sums), out);
+    CHECK(result.findings.empty());
+    for (int row = 0; row < form.m; ++row) {
+      for (int column = 0; column < form.n; ++column) {
+        int want = entry_c(row, column);
+        for (int k = 0; k < form.k; ++k) want += entry_a(row, k) * entry_b(k, column);
+        CHECK(out[place(form.d_layout, row, column)] == static_cast<float>(want));
+      }
+    }
+  }
+}
+
 }  // namespace gpusim::test

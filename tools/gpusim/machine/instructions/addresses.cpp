@@ -7,19 +7,6 @@ namespace gpusim::GPUSIM_TARGET {
 
 namespace {
 
-void read_addresses(const Warp& warp, const AddressOperand& operand, Addresses& a) {
-  const std::uint64_t offset = static_cast<std::uint64_t>(operand.offset) +
-                               ((operand.form & AddressForm::frame_relative) != 0 ? warp.frames.back().local_base : 0);
-  if ((operand.form & AddressForm::narrow) != 0) {
-    const std::uint32_t* base = warp.in<std::uint32_t>(operand.slot);
-    const auto narrow_offset = static_cast<std::uint32_t>(offset);
-    for (unsigned l = 0; l < warp_size; ++l) a.address[l] = base[l] + narrow_offset;
-  } else {
-    const std::uint64_t* base = warp.in<std::uint64_t>(operand.slot);
-    for (unsigned l = 0; l < warp_size; ++l) a.address[l] = base[l] + offset;
-  }
-}
-
 GPUSIM_INLINE Pattern pattern_of(const std::uint64_t* address, unsigned bytes) {
   std::uint64_t strides = 0, differences = 0;
   for (unsigned l = 0; l < warp_size; ++l) {
@@ -124,13 +111,30 @@ bool resolve_generic(const Op* op, Warp& warp, Access access, unsigned bytes, Ad
 
 }  // namespace
 
+void read_addresses(const Warp& warp, const AddressOperand& operand, Addresses& a) {
+  const std::uint64_t offset = static_cast<std::uint64_t>(operand.offset) +
+                               ((operand.form & AddressForm::frame_relative) != 0 ? warp.frames.back().local_base : 0);
+  if ((operand.form & AddressForm::narrow) != 0) {
+    const std::uint32_t* base = warp.in<std::uint32_t>(operand.slot);
+    const auto narrow_offset = static_cast<std::uint32_t>(offset);
+    for (unsigned l = 0; l < warp_size; ++l) a.address[l] = base[l] + narrow_offset;
+  } else {
+    const std::uint64_t* base = warp.in<std::uint64_t>(operand.slot);
+    for (unsigned l = 0; l < warp_size; ++l) a.address[l] = base[l] + offset;
+  }
+}
+
+bool resolve_filled(const Op* op, Warp& warp, Space space, std::uint32_t mask, Access access, unsigned bytes,
+                    Addresses& a, const std::byte* value) {
+  a.mask = mask;
+  if (space == Space::generic) return resolve_generic(op, warp, access, bytes, a, value);
+  return resolve_in(op, warp, space, access, bytes, a, value);
+}
+
 bool resolve(const Op* op, Warp& warp, const AddressOperand& operand, std::uint32_t mask, Access access, unsigned bytes,
              Addresses& a, const std::byte* value) {
   read_addresses(warp, operand, a);
-  a.mask = mask;
-  const Space space = space_of(operand.form);
-  if (space == Space::generic) return resolve_generic(op, warp, access, bytes, a, value);
-  return resolve_in(op, warp, space, access, bytes, a, value);
+  return resolve_filled(op, warp, space_of(operand.form), mask, access, bytes, a, value);
 }
 
 }  // namespace gpusim::GPUSIM_TARGET

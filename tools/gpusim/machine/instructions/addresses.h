@@ -40,6 +40,11 @@ struct AddressOperand {
 bool resolve(const Op* op, Warp& warp, const AddressOperand& operand, std::uint32_t mask, Access access, unsigned bytes,
              Addresses& a, const std::byte* value = nullptr);
 
+// The two halves of resolve, for instructions whose lanes compute their addresses from one that they share.
+void read_addresses(const Warp& warp, const AddressOperand& operand, Addresses& a);
+bool resolve_filled(const Op* op, Warp& warp, Space space, std::uint32_t mask, Access access, unsigned bytes,
+                    Addresses& a, const std::byte* value = nullptr);
+
 // Of an Op with one address only.
 inline bool resolve(const Op* op, Warp& warp, Slot slot, Access access, unsigned bytes, Addresses& a,
                     const std::byte* value = nullptr) {

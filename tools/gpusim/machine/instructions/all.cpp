@@ -18,6 +18,7 @@ void add_instructions(InstructionSet& set) {
   add_barrier(set);
   add_async_copy(set);
   add_matrix(set);
+  add_wmma(set);
 }
 
 }  // namespace gpusim::GPUSIM_TARGET

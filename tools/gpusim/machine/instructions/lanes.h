@@ -158,5 +158,6 @@ void add_control(InstructionSet& set);
 void add_barrier(InstructionSet& set);
 void add_async_copy(InstructionSet& set);
 void add_matrix(InstructionSet& set);
+void add_wmma(InstructionSet& set);
 
 }  // namespace gpusim::GPUSIM_TARGET
