@@ -68,6 +68,8 @@ class Tokenizer {
   // What tokenizer.json says about truncation and padding is left to EncodeOptions and pad(). Throws heed::Error naming
   // file and key where the tokenizer is no BERT tokenizer, such as a tokenizer.json with a model other than WordPiece.
   static Tokenizer load(const std::filesystem::path& path);
+  // The text of a tokenizer.json.
+  static Tokenizer from_json(std::string_view text);
   // tokenizer.json, which the tokenizers library reads too.
   std::string to_json() const;
   // One token per line.

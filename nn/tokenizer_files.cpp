@@ -116,7 +116,7 @@ std::vector<std::string> vocabulary_of(const Json& model) {
   return vocabulary;
 }
 
-Tokenizer from_json(const Json& json) {
+Tokenizer from_parsed(const Json& json) {
   check(json.is_object() && json.contains("model"), "this is no tokenizer: it has no 'model'");
   require_type(json, "model", "WordPiece");
   require_type(json, "normalizer", "BertNormalizer");
@@ -165,7 +165,7 @@ Tokenizer Tokenizer::load(const fs::path& path) {
   check(fs::exists(file), "Tokenizer: {} holds neither {} nor {}", path.string(), json_file, vocabulary_file);
   fs::path reading = file;
   try {
-    if (file.extension() == ".json") return from_json(parse(file));
+    if (file.extension() == ".json") return from_json(read_file(file));
     std::vector<std::string> vocabulary = read_vocabulary(file);
     reading = file.parent_path() / config_file;
     const TokenizerOptions options = fs::exists(reading) ? options_of_config(parse(reading)) : TokenizerOptions();
@@ -173,6 +173,14 @@ Tokenizer Tokenizer::load(const fs::path& path) {
     return Tokenizer(std::move(vocabulary), options);
   } catch (const std::exception& error) {
     fail("Tokenizer: {}: {}", reading.string(), error.what());
+  }
+}
+
+Tokenizer Tokenizer::from_json(std::string_view text) {
+  try {
+    return from_parsed(Json::parse(text));
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}", error.what());
   }
 }
 
