@@ -17,9 +17,9 @@
 #include <tuple>
 #include <utility>
 
+#include "kernels/cpu/parallel.h"
 #include "kernels/dtypes.h"
 #include "kernels/loop_nest.h"
-#include "kernels/cpu/parallel.h"
 #include "kernels/view.h"
 
 namespace heed::kernels {

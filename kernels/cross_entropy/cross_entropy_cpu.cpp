@@ -1,9 +1,9 @@
 // The definition, row by row, for every dtype and any strides.
 #include <cmath>
 
-#include "kernels/dtypes.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cross_entropy/reference.h"
+#include "kernels/dtypes.h"
 #include "kernels/reduce/accumulators.h"
 
 namespace heed::kernels {

@@ -7,9 +7,9 @@
 #include <limits>
 #include <utility>
 
-#include "kernels/dtypes.h"
 #include "kernels/cpu/index_space.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/dtypes.h"
 
 namespace heed::kernels {
 namespace {

@@ -4,9 +4,9 @@
 #include <limits>
 #include <utility>
 
-#include "kernels/dtypes.h"
 #include "kernels/cpu/index_space.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/dtypes.h"
 #include "kernels/softmax/reference.h"
 #include "kernels/softmax/softmax.h"
 
