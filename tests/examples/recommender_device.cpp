@@ -33,7 +33,7 @@ TEST_CASE("recommender: 50 steps on the device give the losses of the CPU, dropo
     settings.hidden = 32;
     settings.dropout = 0.2;
     settings.attention_dropout = 0.1;
-    settings.epochs = 2;
+    settings.epochs = 3;
     settings.batch_events = 130;
     settings.learning_rate = 3e-3;
     const std::vector<double> expected = losses_on({}, settings), actual = losses_on(default_device(), settings);
