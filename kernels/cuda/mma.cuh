@@ -17,15 +17,6 @@ __device__ inline void mma_bf16(float (&c)[4], const std::uint32_t (&a)[4], std:
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// c += a b, the operands' upper 19 bits (tf32) with f32 accumulation. Lane l holds of A [16 x 8] in word r: row
-// l/4 + 8 (r%2), column l%4 + 4 (r/2); of B [8 x 8]: row l%4 + 4 r, column l/4; of C as above.
-__device__ inline void mma_tf32(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
-  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
-      "%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
 // Four 8 x 8 matrices of 16-bit elements from shared memory. Lane l passes the address of row l%8 of matrix l/8 (16
 // bytes, aligned); word r receives matrix r, of which each lane holds row l/4, columns 2 (l%4) and the next.
 __device__ inline void load_matrices(std::uint32_t (&words)[4], std::uint32_t address) {
@@ -41,13 +32,6 @@ __device__ inline void load_matrices_transposed(std::uint32_t (&words)[4], std::
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
                : "r"(address)
                : "memory");
-}
-
-// The nearest tf32, as the word that mma_tf32 takes.
-__device__ inline std::uint32_t round_tf32(float x) {
-  std::uint32_t word;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(word) : "f"(x));
-  return word;
 }
 
 // 2^x on the special-function unit, to 2 units in the last place; what is below 2^-126 becomes 0.

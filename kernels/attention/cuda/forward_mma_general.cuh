@@ -88,11 +88,11 @@ __global__ __launch_bounds__(Tiling::threads,
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
           float& score = scores[t][n][e];
-          score = log2_e * head.score(p.scale * score, row + 16 * t + e / 2 * 8, column + 8 * n + e % 2);
+          score = head.score(p.scale * score, row + 16 * t + e / 2 * 8, column + 8 * n + e % 2);
         }
       }
     }
-    state.rescale(scores, 1);
+    state.rescale(scores, log2_e);
     DropoutFactors factors(p);
     const auto drop = [&](int t, int n, int r, float& first, float& second) {
       if (!p.dropout) return;
@@ -103,7 +103,7 @@ __global__ __launch_bounds__(Tiling::threads,
 #pragma unroll
     for (int k = 0; k < keys / 16; ++k) {
       std::uint32_t weights[Tiling::row_tiles][4];
-      state.weights(weights, scores, k, 1, drop);
+      state.weights(weights, scores, k, log2_e, drop);
       multiply<KeyTile>(state.output, weights, KeyTile::by_rows(value_tile, lane), k);
     }
     __syncthreads();

@@ -66,13 +66,13 @@ __global__ void combine_shares(const Problem p, const ForwardOf<T> x, const Shar
   if (lane == 0) *x.log_sum_exp.row(b, h, row) = from + logf(sum);
 }
 
-// How many blocks share the keys of a tile: one, if there are blocks enough or keys too few. The same on every device, so
-// that results are.
+// How many blocks share the keys of a tile: one, if queries fill more than a tile, there are blocks enough, or keys are too
+// few. The same on every device, so that results are.
 inline int splits_for(const Problem& p, const AttentionOptions& o, int query_tiles) {
   constexpr std::int64_t enough_blocks = 128, least_keys = 256, most = 32;
   const std::int64_t blocks = std::int64_t{query_tiles} * p.heads * p.sequences;
   const std::int64_t keys = o.packed() ? o.longest_keys : p.keys;
-  if (blocks == 0 || blocks * 5 >= enough_blocks * 4) return 1;
+  if (query_tiles != 1 || blocks == 0 || blocks * 5 >= enough_blocks * 4) return 1;
   return static_cast<int>(std::clamp(std::min(enough_blocks / blocks, keys / least_keys), std::int64_t{1}, most));
 }
 
