@@ -16,6 +16,7 @@ template <class T>
 void check_common(const std::string& type) {
   CAPTURE(type);
   using U = std::make_unsigned_t<T>;
+  using Wide = std::conditional_t<std::is_signed_v<T>, __int128, unsigned __int128>;
   const auto [a, b] = pairs<T>();
   check_instruction<T>(
       "add." + type, "", [](T x, T y) { return static_cast<T>(u64(x) + u64(y)); }, a, b);
@@ -24,8 +25,7 @@ void check_common(const std::string& type) {
   check_instruction<T>(
       "mul.lo." + type, "", [](T x, T y) { return static_cast<T>(u64(x) * u64(y)); }, a, b);
   check_instruction<T>(
-      "mul.hi." + type, "", [](T x, T y) { return static_cast<T>((__int128{x} * __int128{y}) >> (8 * sizeof(T))); }, a,
-      b);
+      "mul.hi." + type, "", [](T x, T y) { return static_cast<T>((Wide{x} * Wide{y}) >> (8 * sizeof(T))); }, a, b);
   check_instruction<T>(
       "min." + type, "", [](T x, T y) { return x < y ? x : y; }, a, b);
   check_instruction<T>(
