@@ -1,11 +1,15 @@
-// More of the tensor cores' instructions: on addresses of shared memory as numbers, and products that the compiler may move,
-// where tensor_core.cuh keeps them in order. Fragments are described there; the C of one product, rounded to bf16 and packed
-// in pairs, is the A of the next as it lies.
+// Tensor cores, one function an instruction (PTX ISA 8.0, section "Warp level matrix multiply-accumulate instructions").
+//
+// Fragments of mma.m16n8k16, lane = 4 group + member:
+//   a [16, 16]   registers 0..3: rows group, group + 8, group, group + 8; columns 2 member and its neighbour, the last two
+//                registers 8 columns further right
+//   b [16, 8]    registers 0, 1: rows 2 member and its neighbour, and 8 further down; column group
+//   c [16, 8]    values 0..3: rows group (0, 1) and group + 8 (2, 3); columns 2 member (0, 2) and 2 member + 1 (1, 3)
+//
+// The C of one product, rounded to bf16 and packed in pairs, is the A of the next as it lies.
 #pragma once
 
 #include <cstdint>
-
-#include "kernels/cuda/tensor_core.cuh"
 
 namespace heed::kernels::cuda {
 
@@ -32,6 +36,13 @@ __device__ inline void load_matrices_transposed(std::uint32_t (&words)[4], std::
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
                : "r"(address)
                : "memory");
+}
+
+// Two floats as a pair of bf16 in one register, `low` in the lower half.
+__device__ inline std::uint32_t pack_bf16(float low, float high) {
+  std::uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
 }
 
 // 2^x on the special-function unit, to 2 units in the last place; what is below 2^-126 becomes 0.
