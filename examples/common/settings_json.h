@@ -31,6 +31,14 @@ void read_settings(const nlohmann::json& json, ForEachSetting&& for_each_setting
   for (const auto& [key, value] : json.items()) check(known.contains(key), "settings: there is no setting '{}'", key);
 }
 
+// All members, under their names.
+template <class ForEachSetting>
+nlohmann::json write_settings(ForEachSetting&& for_each_setting) {
+  nlohmann::json json = nlohmann::json::object();
+  for_each_setting([&](const char* name, const auto& member) { json[name] = member; });
+  return json;
+}
+
 // Throws heed::Error naming a setting that is not positive, or not in [0, 1).
 template <class T>
 void require_positive(const char* name, T value) {

@@ -43,9 +43,7 @@ Settings settings_from_json(const nlohmann::json& json, Settings base) {
 }
 
 nlohmann::json to_json(const Settings& settings) {
-  nlohmann::json json = nlohmann::json::object();
-  for_each_setting(settings, [&](const char* name, const auto& member) { json[name] = member; });
-  return json;
+  return write_settings([&](auto&& visit) { for_each_setting(settings, visit); });
 }
 
 void check_settings(const Settings& s) {
