@@ -17,7 +17,7 @@ using MaskGradientFunction = void(View query, View key, View value, const Attent
                                   const AttentionWorkspace&, Stream);
 
 ForwardFunction forward_fma, forward_mma;
-BackwardFunction backward_fma, backward_mma, backward_mma_atomic;
+BackwardFunction backward_fma, backward_mma, backward_mma_pipelined, backward_mma_atomic;
 MaskGradientFunction mask_gradient_fma;
 
 }  // namespace heed::kernels::attention

@@ -8,6 +8,7 @@ const Register forward_plain{attention_forward, DeviceType::cuda, "fma", &forwar
 const Register forward_default{attention_forward, DeviceType::cuda, "mma", &forward_mma, is_default};
 const Register backward_plain{attention_backward, DeviceType::cuda, "fma", &backward_fma};
 const Register backward_default{attention_backward, DeviceType::cuda, "mma", &backward_mma, is_default};
+const Register backward_pipelined{attention_backward, DeviceType::cuda, "mma_pipelined", &backward_mma_pipelined};
 const Register backward_atomic{attention_backward, DeviceType::cuda, "mma_atomic", &backward_mma_atomic};
 const Register mask_gradient{attention_mask_gradient, DeviceType::cuda, "fma", &mask_gradient_fma, is_default};
 
