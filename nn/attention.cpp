@@ -15,7 +15,6 @@ void check_packed(const Tensor& query, const Tensor& key, const Tensor& value, c
   check(value.size(0) == key.size(0), "MultiheadAttention: key {} and value {} do not go together", key.shape(),
         value.shape());
   check(!options.key_padding_mask.defined(), "MultiheadAttention: packed sequences have no padding to mask");
-  check(options.rotary == nullptr, "MultiheadAttention: rotary positions of packed sequences are not known");
 }
 
 void check_inputs(const char* name, const Tensor& query, const Tensor& key, const Tensor& value,
@@ -29,6 +28,12 @@ void check_inputs(const char* name, const Tensor& query, const Tensor& key, cons
       (key_padding_mask.dtype() != Dtype::boolean || key_padding_mask.shape() != expected))
     fail("{}: key_padding_mask must be bool of shape {}, not {} of shape {}", name, expected, key_padding_mask.dtype(),
          key_padding_mask.shape());
+}
+
+// x [batch, heads, length, head_dim], or packed [tokens, heads, head_dim], whose positions count from each sequence's start.
+Tensor turned(const Tensor& x, const RotaryPositions& rotary, const Tensor& starts) {
+  if (!starts.defined()) return rotary(x);
+  return rotary(x.transpose(0, 1), packed_positions(starts, x.size(0))).transpose(0, 1);
 }
 
 }  // namespace
@@ -114,11 +119,11 @@ Attended MultiheadAttention::operator()(const Tensor& query, const Tensor& key, 
   Tensor q = split_heads(projected_query, num_heads_);        // [batch, heads, queries, head_dim]
   Tensor k = split_heads(projected_key, key_heads_);          // [batch, key_heads, keys, head_dim]
   const Tensor v = split_heads(projected_value, key_heads_);  // [batch, key_heads, keys, head_dim]
-  if (options.rotary != nullptr) {
-    q = (*options.rotary)(q);
-    k = (*options.rotary)(k);
-  }
   const Tensor& key_starts = options.key_starts.defined() ? options.key_starts : options.query_starts;
+  if (options.rotary != nullptr) {
+    q = turned(q, *options.rotary, options.query_starts);
+    k = turned(k, *options.rotary, key_starts);
+  }
   const Attention attention = scaled_dot_product_attention(q, k, v,
                                                            {.causal = options.causal,
                                                             .mask = joint_mask(key, options),

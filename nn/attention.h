@@ -45,7 +45,7 @@ struct AttendOptions {
   // Sequence s is the rows [query_starts[s], query_starts[s + 1]); key_starts as query_starts unless given.
   Tensor query_starts = {};
   Tensor key_starts = {};
-  const RotaryPositions* rotary = nullptr;  // turns queries and keys; not of packed sequences
+  const RotaryPositions* rotary = nullptr;  // turns queries and keys; of packed ones, each from its start on
   bool need_weights = false;                // PyTorch: true. They take [queries, keys] of memory per head.
   bool average_attn_weights = true;         // over the heads
   AttentionPath path = AttentionPath::automatic;

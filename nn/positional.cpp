@@ -1,6 +1,8 @@
 #include "nn/positional.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "nn/init.h"
 
@@ -67,13 +69,39 @@ RotaryPositions::RotaryPositions(std::int64_t max_length, std::int64_t head_dim,
   register_buffer("sin_table", sin_table, false);
 }
 
-Tensor RotaryPositions::operator()(const Tensor& x, std::int64_t start) const {
-  const Tensor cos = rows_for(x, cos_table, start, "RotaryPositions");  // [length, head_dim / 2]
-  const Tensor sin = rows_for(x, sin_table, start, "RotaryPositions");
+Tensor packed_positions(const Tensor& starts, std::int64_t tokens) {
+  check(starts.dtype() == Dtype::i64 && starts.rank() == 1 && starts.size(0) >= 1,
+        "packed_positions: starts of shape {} ({}), expected [sequences + 1] (i64)", starts.shape(), starts.dtype());
+  const std::vector<std::int64_t> at = starts.to_vector<std::int64_t>();
+  check(at.front() == 0 && at.back() == tokens && std::is_sorted(at.begin(), at.end()),
+        "packed_positions: starts do not rise from 0 to {} tokens", tokens);
+  std::vector<std::int64_t> positions(static_cast<std::size_t>(tokens));
+  for (std::size_t s = 0; s + 1 < at.size(); ++s)
+    std::iota(positions.begin() + at[s], positions.begin() + at[s + 1], std::int64_t{0});
+  return from_vector(positions, {tokens}, starts.device());
+}
+
+namespace {
+
+// cos, sin: [length, head_dim / 2]
+Tensor rotated(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   check(x.size(-1) == 2 * cos.size(1), "RotaryPositions: head_dim {} where the tables have {}", x.size(-1),
         2 * cos.size(1));
   const std::vector<Tensor> half = chunk(x, 2, -1);  // [..., length, head_dim / 2] each
   return cat({half[0] * cos - half[1] * sin, half[1] * cos + half[0] * sin}, -1);
+}
+
+}  // namespace
+
+Tensor RotaryPositions::operator()(const Tensor& x, std::int64_t start) const {
+  return rotated(x, rows_for(x, cos_table, start, "RotaryPositions"), rows_for(x, sin_table, start, "RotaryPositions"));
+}
+
+Tensor RotaryPositions::operator()(const Tensor& x, const Tensor& positions) const {
+  check(x.rank() >= 2 && positions.shape() == Shape{x.size(-2)},
+        "RotaryPositions: x of shape {} and positions of shape {}, expected [..., length, dim] and [length]", x.shape(),
+        positions.shape());
+  return rotated(x, index_select(cos_table, 0, positions), index_select(sin_table, 0, positions));
 }
 
 }  // namespace heed::nn

@@ -97,9 +97,12 @@ void run(const TrainCommand& command) {
   checkpoint += ".checkpoint";
   if (!command.resume && nn::has_checkpoint(checkpoint))
     note("{} holds a training that was interrupted (--resume goes on with it); starting anew", checkpoint.string());
-  const Contest contest = train_contest(
-      corpus, dev, command.settings,
-      {.quiet = command.output.quiet, .checkpoint = checkpoint, .resume = command.resume, .device = command.device});
+  const Contest contest = train_contest(corpus, dev, command.settings,
+                                        {.quiet = command.output.quiet,
+                                         .checkpoint = checkpoint,
+                                         .resume = command.resume,
+                                         .save_every = command.save_every,
+                                         .device = command.device});
   save_model(command.folder, contest.trained);
   fs::remove_all(checkpoint);
   say(command.output, "on the {} texts of dev, with the epoch that was best there:\n\n{}\nsaved in {}",

@@ -13,6 +13,7 @@ struct TrainCommand {
   Settings settings;
   std::string folder;  // where the trained model goes
   bool resume = false;
+  double save_every = 20;  // seconds; 0: after epochs alone
   Device device = {};
   Output output;
 };

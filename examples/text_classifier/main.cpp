@@ -1,4 +1,7 @@
 // The text classifier: train, test, predict, explain, export, tokenize; `demo` shows it on data it brings along.
+#include <functional>
+#include <memory>
+
 #include "examples/common/command_line.h"
 #include "examples/common/settings_json.h"
 #include "examples/text_classifier/commands.h"
@@ -92,128 +95,147 @@ void add_machine(CLI::App& verb, CommonOptions& common) {
   verb.add_option("--device", common.device, "Where to compute: cpu, cuda or cuda:N")->capture_default_str();
 }
 
-int run_program(int argc, char** argv) {
-  CLI::App app("A text classifier: text in, class out, with attention that can be looked at.", "classifier");
-  app.require_subcommand(1);
-  CommonOptions common;
-  SettingFlags flags;
-  std::function<void()> action;
+// The program's verbs, and what is common to them. A verb's flags fill a command; once all are read it is carried out.
+class Program {
+ public:
+  Program() {
+    app_.require_subcommand(1);
+    add_demo();
+    add_train();
+    add_test();
+    add_predict();
+    add_explain();
+    add_export();
+    add_tokenize();
+  }
 
-  DemoCommand demo;
-  CLI::App* demo_verb = app.add_subcommand("demo", "Train on generated reviews, compare, and explain");
-  add_common(*demo_verb, common);
-  demo_verb->add_option("--report", common.output.report, "Where the HTML page goes (default: heed-classifier.html)");
-  demo_verb->callback([&] {
-    action = [&] {
-      demo.seed = common.seed;
-      demo.device = device_of(common);
-      demo.output = common.output;
-      if (demo.output.report.empty()) demo.output.report = "heed-classifier.html";
-      run(demo);
-    };
-  });
+  int run(int argc, char** argv) {
+    CLI11_PARSE(app_, argc, argv);
+    apply(common_);
+    action_();
+    return 0;
+  }
 
-  TrainCommand train;
-  CLI::App* train_verb = app.add_subcommand("train", "Train a classifier and save it in a folder");
-  train_verb->add_option("--train", train.train, "Labelled texts; -: standard input")->required();
-  train_verb->add_option("--dev", train.dev, "Labelled texts to choose the best epoch by; without: a share of --train");
-  train_verb->add_option("--output", train.folder, "The folder for the trained model")->required();
-  train_verb->add_flag("--resume", train.resume, "Go on with the training for this --output that was interrupted");
-  add_data(*train_verb, train.read);
-  add_settings(*train_verb, flags);
-  add_common(*train_verb, common);
-  train_verb->callback([&] {
-    action = [&] {
-      train.settings = settings_of(flags, common.seed);
-      train.device = device_of(common);
-      train.output = common.output;
-      run(train);
-    };
-  });
+ private:
+  // `complete` does what is left to do when all flags are known.
+  template <class Command>
+  std::pair<CLI::App*, std::shared_ptr<Command>> add(
+      const std::string& name, const std::string& help, std::function<void(Command&)> complete = [](Command&) {}) {
+    CLI::App* verb = app_.add_subcommand(name, help);
+    auto command = std::make_shared<Command>();
+    verb->callback([this, command, complete] {
+      action_ = [this, command, complete] {
+        if constexpr (requires { command->device; }) command->device = device_of(common_);
+        if constexpr (requires { command->output; }) command->output = common_.output;
+        complete(*command);
+        classifier::run(*command);
+      };
+    });
+    return {verb, command};
+  }
 
-  TestCommand test;
-  CLI::App* test_verb = app.add_subcommand("test", "How often a classifier is right");
-  test_verb->add_option("--model", test.model, "The folder of a trained classifier")->required();
-  test_verb->add_option("--data", test.data, "Labelled texts; -: standard input")->required();
-  add_data(*test_verb, test.read);
-  add_common(*test_verb, common);
-  test_verb->callback([&] {
-    action = [&] {
-      test.device = device_of(common);
-      test.output = common.output;
-      run(test);
-    };
-  });
+  // A verb that writes a page.
+  template <class Command>
+  auto add_with_page(const std::string& name, const std::string& help, const std::string& flag,
+                     const std::string& page) {
+    const auto made = add<Command>(name, help, [page](Command& command) {
+      if (command.output.report.empty()) command.output.report = page;
+    });
+    made.first->add_option(flag, common_.output.report, fmt::format("Where the HTML page goes (default: {})", page));
+    return made;
+  }
 
-  PredictCommand predict;
-  LineFlags predict_flags;
-  CLI::App* predict_verb = app.add_subcommand("predict", "The class of each line of a text, and its probability");
-  predict_verb->add_option("--model", predict.model, "The folder of a trained classifier")->required();
-  predict_flags.add(*predict_verb, "A line of JSON each, with all probabilities; to a file if it is named");
-  add_machine(*predict_verb, common);
-  predict_verb->callback([&] {
-    action = [&] {
-      predict_flags.fill(predict);
-      predict.device = device_of(common);
-      run(predict);
-    };
-  });
+  // A verb that answers line by line.
+  template <class Command>
+  auto add_with_lines(const std::string& name, const std::string& help, const std::string& json_help) {
+    auto flags = std::make_shared<LineFlags>();
+    const auto made = add<Command>(name, help, [flags](Command& command) { flags->fill(command); });
+    flags->add(*made.first, json_help);
+    return made;
+  }
 
-  ExplainCommand explain;
-  CLI::App* explain_verb = app.add_subcommand("explain", "What a classifier looks at, as a page to open in a browser");
-  explain_verb->add_option("--model", explain.model, "The folder of a trained classifier")->required();
-  explain_verb->add_option("TEXT", explain.text, "The text; or a file, whose first lines are explained")->required();
-  explain_verb->add_option("--output", common.output.report, "The page (default: heed-explanation.html)");
-  explain_verb->add_option("--steps", explain.steps, "Steps of the integrated gradients")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  explain_verb->add_option("--json", common.output.json,
-                           "All of it as JSON, in BertViz's shape, to this file; - for standard output");
-  add_machine(*explain_verb, common);
-  explain_verb->callback([&] {
-    action = [&] {
-      explain.device = device_of(common);
-      explain.output = common.output;
-      if (explain.output.report.empty()) explain.output.report = "heed-explanation.html";
-      run(explain);
-    };
-  });
+  static void add_model(CLI::App& verb, std::string& model) {
+    verb.add_option("--model", model, "The folder of a trained classifier")->required();
+  }
 
-  ExportCommand export_command;
-  CLI::App* export_verb = app.add_subcommand("export", "Write a trained classifier as a folder for transformers");
-  export_verb->add_option("--model", export_command.model, "The folder of a trained classifier")->required();
-  export_verb->add_option("--output", export_command.folder, "The folder to write")->required();
-  export_verb->add_option("--json", common.output.json, "Write the result as JSON to this file, - for standard output");
-  export_verb->callback([&] {
-    action = [&] {
-      export_command.output = common.output;
-      run(export_command);
-    };
-  });
+  void add_demo() {
+    const auto [verb, demo] = add_with_page<DemoCommand>("demo", "Train on generated reviews, compare, and explain",
+                                                         "--report", "heed-classifier.html");
+    add_common(*verb, common_);
+  }
 
-  TokenizeCommand tokenize;
-  LineFlags tokenize_flags;
-  CLI::App* tokenize_verb = app.add_subcommand("tokenize", "The tokens of each line of a text");
-  tokenize_verb->add_option("--encoder", tokenize.encoder, "A folder with a tokenizer, or a trained classifier's")
-      ->required();
-  tokenize_flags.add(*tokenize_verb, "A line of JSON each, ids and offsets in code points; to a file if it is named");
-  tokenize_verb->callback([&] {
-    action = [&] {
-      tokenize_flags.fill(tokenize);
-      run(tokenize);
-    };
-  });
+  void add_train() {
+    const auto [verb, train] =
+        add<TrainCommand>("train", "Train a classifier and save it in a folder",
+                          [this](TrainCommand& command) { command.settings = settings_of(settings_, common_.seed); });
+    verb->add_option("--train", train->train, "Labelled texts; -: standard input")->required();
+    verb->add_option("--dev", train->dev, "Labelled texts to choose the best epoch by; without: a share of --train");
+    verb->add_option("--output", train->folder, "The folder for the trained model")->required();
+    verb->add_flag("--resume", train->resume, "Go on with the training for this --output that was interrupted");
+    verb->add_option("--save-every", train->save_every,
+                     "Seconds after which an interrupted training loses no more; 0: saves after epochs alone")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+    add_data(*verb, train->read);
+    add_settings(*verb, settings_);
+    add_common(*verb, common_);
+  }
 
-  CLI11_PARSE(app, argc, argv);
-  apply(common);
-  action();
-  return 0;
-}
+  void add_test() {
+    const auto [verb, test] = add<TestCommand>("test", "How often a classifier is right");
+    add_model(*verb, test->model);
+    verb->add_option("--data", test->data, "Labelled texts; -: standard input")->required();
+    add_data(*verb, test->read);
+    add_common(*verb, common_);
+  }
+
+  void add_predict() {
+    const auto [verb, predict] =
+        add_with_lines<PredictCommand>("predict", "The class of each line of a text, and its probability",
+                                       "A line of JSON each, with all probabilities; to a file if it is named");
+    add_model(*verb, predict->model);
+    add_machine(*verb, common_);
+  }
+
+  void add_explain() {
+    const auto [verb, explain] = add_with_page<ExplainCommand>(
+        "explain", "What a classifier looks at, as a page to open in a browser", "--output", "heed-explanation.html");
+    add_model(*verb, explain->model);
+    verb->add_option("TEXT", explain->text, "The text; or a file, whose first lines are explained")->required();
+    verb->add_option("--steps", explain->steps, "Steps of the integrated gradients")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    verb->add_option("--json", common_.output.json,
+                     "All of it as JSON, in BertViz's shape, to this file; - for standard output");
+    add_machine(*verb, common_);
+  }
+
+  void add_export() {
+    const auto [verb, command] =
+        add<ExportCommand>("export", "Write a trained classifier as a folder for transformers");
+    add_model(*verb, command->model);
+    verb->add_option("--output", command->folder, "The folder to write")->required();
+    verb->add_option("--json", common_.output.json, "Write the result as JSON to this file, - for standard output");
+  }
+
+  void add_tokenize() {
+    const auto [verb, tokenize] = add_with_lines<TokenizeCommand>(
+        "tokenize", "The tokens of each line of a text",
+        "A line of JSON each, ids and offsets in code points; to a file if it is named");
+    verb->add_option("--encoder", tokenize->encoder, "A folder with a tokenizer, or a trained classifier's")
+        ->required();
+  }
+
+  CLI::App app_{"A text classifier: text in, class out, with attention that can be looked at.", "classifier"};
+  CommonOptions common_;
+  SettingFlags settings_;
+  std::function<void()> action_;
+};
 
 }  // namespace
 }  // namespace heed::examples::classifier
 
 int main(int argc, char** argv) {
   using namespace heed::examples;
-  return guarded("classifier", [&] { return classifier::run_program(argc, argv); });
+  return guarded("classifier", [&] { return classifier::Program().run(argc, argv); });
 }

@@ -85,7 +85,7 @@ TrainingPlan plan_of(const Settings& settings, const TrainingOptions& options, c
           .quiet = options.quiet,
           .checkpoint = options.checkpoint,
           .resume = options.resume,
-          .save_every = 20};
+          .save_every = options.save_every};
 }
 
 }  // namespace

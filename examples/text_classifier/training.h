@@ -16,6 +16,7 @@ struct TrainingOptions {
   bool quiet = false;
   std::filesystem::path checkpoint = {};  // see TrainingPlan
   bool resume = false;
+  double save_every = 0;
   Device device = {};
 };
 

@@ -134,10 +134,21 @@ void forward_chunk(const Problem& problem, const ForwardPlan& plan, std::int64_t
   }
 }
 
+// log(x) = exponent log(2) + logarithm, of a vector of x: apart, because a float that holds the sum of both is rounded
+// once more than the log-sum-exp needs to be.
+HWY_INLINE void split_log(const float* x, float* exponent, float* logarithm) {
+  const hn::ScalableTag<float> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const auto whole = hn::LoadU(d, x);
+  const auto bits = hn::BitCast(di, whole);
+  const auto mantissa = hn::BitCast(d, hn::Or(hn::And(bits, hn::Set(di, 0x7fffff)), hn::Set(di, 0x3f800000)));
+  hn::StoreU(hn::ConvertTo(d, hn::Sub(hn::ShiftRight<23>(bits), hn::Set(di, 127))), d, exponent);
+  hn::StoreU(vector_log(d, hn::IfThenElse(hn::IsFinite(whole), mantissa, whole)), d, logarithm);
+}
+
 // Writes a chunk's rows of output and log_sum_exp.
 void finish_chunk(const Problem& problem, std::int64_t s, std::int64_t g, std::int64_t first, std::int64_t count,
                   const Running& running, const View& output, const View& log_sum_exp) {
-  const hn::ScalableTag<float> d;
   const AttentionSequence sequence = problem.sequence(s);
   const std::int64_t width = padded(problem.value_dim());
   const double dropout = problem.options.dropout;
@@ -145,9 +156,9 @@ void finish_chunk(const Problem& problem, std::int64_t s, std::int64_t g, std::i
   for (std::int64_t row = 0; row < count; row += strip_rows) {
     QueryRow rows[strip_rows];
     const std::int64_t height = strip_of(problem, sequence, g, first + row, std::min(strip_rows, count - row), rows);
-    float logarithm[round_up(strip_rows, vector_floats)];
+    float exponent[round_up(strip_rows, vector_floats)], logarithm[round_up(strip_rows, vector_floats)];
     for (std::int64_t c = 0; c < strip_rows; c += vector_floats)
-      hn::StoreU(vector_log(d, hn::LoadU(d, running.sum + row + c)), d, logarithm + c);
+      split_log(running.sum + row + c, exponent + c, logarithm + c);
     for (std::int64_t r = 0; r < height; ++r) {
       const float sum = running.sum[row + r], max = running.max[row + r];
       const std::int64_t i = sequence.first_query + rows[r].query, h = rows[r].head;
@@ -157,7 +168,8 @@ void finish_chunk(const Problem& problem, std::int64_t s, std::int64_t g, std::i
                               i * log_sum_exp.strides[2]] =
           max == -minus_infinity
               ? max
-              : static_cast<float>(static_cast<double>(max) / log2_e + static_cast<double>(logarithm[r]));
+              : static_cast<float>((static_cast<double>(max) + static_cast<double>(exponent[r])) / log2_e +
+                                   static_cast<double>(logarithm[r]));
     }
   }
 }

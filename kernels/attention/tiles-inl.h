@@ -59,16 +59,17 @@ struct Right {
   std::int64_t row_step;
 };
 
-// c [rows, vectors] = a [rows, depth] b [depth, vectors], or with `accumulate` is increased by it. The factors come as
-// numbers, which stay in registers, and not as structs, which would pass through memory.
+// c [rows, vectors] = a [rows, depth] b [depth, vectors], or with `accumulate` is increased by it: by the sum of the
+// whole depth, so that a sum over many blocks of few terms each rounds as often as the blocks and the terms of one, not
+// as often as all terms. The factors come as numbers, which stay in registers, and not as structs, which would pass
+// through memory.
 template <int rows, int vectors, bool accumulate>
 HWY_NOINLINE void multiply_tile(const float* a, std::int64_t a_row, std::int64_t a_depth, const float* b,
                                 std::int64_t b_row, std::int64_t depth, float* c, std::int64_t c_step) {
   const hn::ScalableTag<float> d;
   hn::Vec<decltype(d)> sum[rows][vectors];
   for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v)
-      sum[r][v] = accumulate ? hn::LoadU(d, c + r * c_step + v * vector_floats) : hn::Zero(d);
+    for (int v = 0; v < vectors; ++v) sum[r][v] = hn::Zero(d);
   for (std::int64_t k = 0; k < depth; ++k, a += a_depth, b += b_row) {
     hn::Vec<decltype(d)> row[vectors];
     for (int v = 0; v < vectors; ++v) row[v] = hn::LoadU(d, b + v * vector_floats);
@@ -77,8 +78,12 @@ HWY_NOINLINE void multiply_tile(const float* a, std::int64_t a_row, std::int64_t
       for (int v = 0; v < vectors; ++v) sum[r][v] = hn::MulAdd(x, row[v], sum[r][v]);
     }
   }
-  for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v) hn::StoreU(sum[r][v], d, c + r * c_step + v * vector_floats);
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < vectors; ++v) {
+      float* const to = c + r * c_step + v * vector_floats;
+      hn::StoreU(accumulate ? hn::Add(hn::LoadU(d, to), sum[r][v]) : sum[r][v], d, to);
+    }
+  }
 }
 
 using Tile = void (*)(const float*, std::int64_t, std::int64_t, const float*, std::int64_t, std::int64_t, float*,

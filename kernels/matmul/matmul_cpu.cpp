@@ -44,25 +44,31 @@ void matmul_reference(View a, View b, View c, double alpha, double beta, Stream)
 
 namespace {
 
-// The same sums in another order: a row of c grows by one row of b after another. The innermost loop now runs along
-// memory in both, so the compiler makes vectors of it.
+template <class T>
+void add_row(T factor, const T* b, std::int64_t b_step, T* __restrict c, std::int64_t c_step, std::int64_t n) {
+  if (b_step == 1 && c_step == 1) {
+    for (std::int64_t j = 0; j < n; ++j) c[j] += factor * b[j];
+  } else {
+    for (std::int64_t j = 0; j < n; ++j) c[j * c_step] += factor * b[j * b_step];
+  }
+}
+
+// The same sums in another order, and in the dtype: a row of c grows by one row of b after another. The innermost loop
+// now runs along memory where the rows are dense, so the compiler makes vectors of it.
 template <class T>
 void matmul_rows_as(const View& a, const View& b, const View& c, double alpha, double beta) {
   const std::int64_t n = c.shape[c.rank - 1], k = alpha == 0 ? 0 : a.shape[a.rank - 1];
-  const std::int64_t a_step = a.strides[a.rank - 1], b_step = b.strides[b.rank - 2];
-  for_each_row<T>(a, b, c, [&](const T* a_row, const T* b_matrix, T* __restrict c_row) {
-    for (std::int64_t j = 0; j < n; ++j) c_row[j] = beta == 0 ? 0 : static_cast<T>(beta) * c_row[j];
-    for (std::int64_t p = 0; p < k; ++p) {
-      const T factor = static_cast<T>(alpha) * a_row[p * a_step];
-      const T* b_row = b_matrix + p * b_step;
-      for (std::int64_t j = 0; j < n; ++j) c_row[j] += factor * b_row[j];
-    }
+  const std::int64_t a_step = a.strides[a.rank - 1], b_row = b.strides[b.rank - 2];
+  const std::int64_t b_step = b.strides[b.rank - 1], c_step = c.strides[c.rank - 1];
+  for_each_row<T>(a, b, c, [&](const T* a_row, const T* b_matrix, T* c_row) {
+    for (std::int64_t j = 0; j < n; ++j) c_row[j * c_step] = beta == 0 ? 0 : static_cast<T>(beta) * c_row[j * c_step];
+    for (std::int64_t p = 0; p < k; ++p)
+      add_row(static_cast<T>(alpha) * a_row[p * a_step], b_matrix + p * b_row, b_step, c_row, c_step, n);
   });
 }
 
 void matmul_rows(View a, View b, View c, double alpha, double beta, Stream stream) {
-  const bool rows_are_dense = b.strides[b.rank - 1] == 1 && c.strides[c.rank - 1] == 1;
-  if (!rows_are_dense || c.dtype == Dtype::bf16) return matmul_reference(a, b, c, alpha, beta, stream);
+  if (c.dtype == Dtype::bf16) return matmul_reference(a, b, c, alpha, beta, stream);
   if (c.dtype == Dtype::f64) return matmul_rows_as<double>(a, b, c, alpha, beta);
   matmul_rows_as<float>(a, b, c, alpha, beta);
 }

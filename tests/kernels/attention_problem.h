@@ -1,6 +1,11 @@
 // One attention problem, computed in any way, and how far the results may be from the truth. The rule is
-// FlashAttention's: no further from the composed formula in f64 than twice (gradients: three times) what the composed
-// formula is in the precision at hand. NaN and infinities must match.
+// FlashAttention's: no further from the composed formula in f64 than twice (gradients: three times) what a low precision
+// reference is. NaN and infinities must match.
+//
+// The low precision reference is the composed formula in the precision at hand. What it errs by is a random number, in
+// small problems a widely scattered one, so the rule takes the largest of several samples: products added up by the
+// library and in order, and where that does not suffice, other inputs drawn from the same distribution, up to eight in
+// all. Its backward starts, as any fused one does, from the rounded output and log-sum-exp.
 #pragma once
 
 #include <string>
@@ -19,6 +24,7 @@ struct AttentionProblem {
   Dtype dtype = Dtype::f32;
   std::vector<std::int64_t> query_lengths = {}, key_lengths = {};  // of a packed batch, in place of batch and lengths
   bool mask_gradient = false;
+  std::uint64_t sample = 0;  // which of the inputs and gradients that the sizes allow
 
   bool is_packed() const { return !query_lengths.empty(); }
 };
@@ -32,19 +38,26 @@ AttentionResults run_attention(const AttentionProblem& p, Dtype dtype, Attention
 // What that starts from: query, key, value; and, as functions of the results' shapes, the gradients of output and
 // log_sum_exp.
 std::vector<Tensor> attention_inputs(const AttentionProblem& p);
-Tensor attention_doutput(const Shape& shape);
-Tensor attention_dlog_sum_exp(const Shape& shape);
+Tensor attention_doutput(const Shape& shape, std::uint64_t sample = 0);
+Tensor attention_dlog_sum_exp(const Shape& shape, std::uint64_t sample = 0);
 
 // The largest distance from `truth`; NaN or an infinity at another place counts as infinite.
 double distance(const Tensor& x, const Tensor& truth);
 
-struct AttentionOracle {
+class AttentionOracle {
+ public:
   explicit AttentionOracle(const AttentionProblem& p);
   // What is further from the truth than the rule allows, one line each; "" when nothing is.
   std::string findings(const AttentionResults& found) const;
 
   AttentionProblem problem;
-  AttentionResults truth, composed;
+  AttentionResults truth;
+
+ private:
+  void take_sample() const;
+
+  mutable std::vector<double> errors_;  // of the low precision reference, the largest of all samples
+  mutable std::uint64_t samples_ = 0;
 };
 
 // Holds the CPU variants of the kernels against the oracle; `fast` leaves out those whose products are plain

@@ -63,15 +63,50 @@ TEST_CASE("multi-head attention: packed sequences are padded ones without the pa
     CHECK_EQ(found.weights[0].shape(), Shape{8, 8});
   }
   const nn::MultiheadAttention attention(8, 2);
-  const nn::RotaryPositions rotary(8, 4);
   CHECK_EQ(message_of([&] { attention(padded, {.query_starts = starts}); }),
            "MultiheadAttention: packed sequences are [tokens, dim], not shape [2, 5, 8]");
-  CHECK_EQ(message_of([&] { attention(packed, {.query_starts = starts, .rotary = &rotary}); }),
-           "MultiheadAttention: rotary positions of packed sequences are not known");
   CHECK_EQ(message_of([&] {
              attention(packed, {.key_padding_mask = flags({0, 0}, {1, 2}), .query_starts = starts});
            }),
            "MultiheadAttention: packed sequences have no padding to mask");
+}
+
+TEST_CASE("multi-head attention: rotary positions of packed sequences count from each one's start") {
+  const nn::MultiheadAttention attention(8, 2);
+  const nn::RotaryPositions rotary(8, 4);
+  // Queries 4 and 1 of two sequences, keys 5 and 3: padded to 4 and 5, and packed.
+  const Tensor queries = random({2, 4, 8}, 1), keys = random({2, 5, 8}, 2);
+  const auto sequence = [](const Tensor& x, std::int64_t s, std::int64_t length) {
+    return x.slice(0, s, s + 1).squeeze(0).slice(0, 0, length);
+  };
+  const Tensor packed_queries = cat({sequence(queries, 0, 4), sequence(queries, 1, 1)});
+  const Tensor packed_keys = cat({sequence(keys, 0, 5), sequence(keys, 1, 3)});
+  const Tensor query_starts = from_vector<std::int64_t>({0, 4, 5}, {3});
+  const Tensor key_starts = from_vector<std::int64_t>({0, 5, 8}, {3});
+  for (const AttentionPath path : {AttentionPath::fused, AttentionPath::composed}) {
+    const Tensor right =
+        attention(queries, keys, keys,
+                  {.key_lengths = from_vector<std::int64_t>({5, 3}, {2}), .rotary = &rotary, .path = path})
+            .output;
+    const nn::AttendOptions packed{
+        .query_starts = query_starts, .key_starts = key_starts, .rotary = &rotary, .path = path};
+    const Tensor found = attention(packed_queries, packed_keys, packed_keys, packed).output;
+    CHECK_EQ(difference(found, Array(cat({sequence(right, 0, 4), sequence(right, 1, 1)})), 1e-5), "");
+  }
+  nn::MultiheadAttention layer(8, 2);
+  nn::RotaryPositions exact(8, 4);
+  exact.to(Dtype::f64);
+  const Tensor x = leaf({5, 8}, 3);
+  const auto forward = [&] { return layer(x, {.query_starts = query_starts, .rotary = &exact}).output; };
+  CHECK_EQ(gradient_difference(leaves_of(layer, {{"x", x}}), forward), "");
+  CHECK_EQ(message_of([&] {
+             attention(packed_queries, packed_keys, packed_keys, {.query_starts = query_starts, .rotary = &rotary});
+           }),
+           "packed_positions: starts do not rise from 0 to 8 tokens");
+  CHECK_EQ(message_of([&] { nn::packed_positions(random({3}, 1), 3); }),
+           "packed_positions: starts of shape [3] (f32), expected [sequences + 1] (i64)");
+  CHECK_EQ(message_of([&] { exact(x, query_starts); }),
+           "RotaryPositions: x of shape [5, 8] and positions of shape [3], expected [..., length, dim] and [length]");
 }
 
 TEST_CASE("multi-head attention: masks that say the same do the same") {
