@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "kernels/bfloat16.h"
+
 namespace heed::kernels::cuda {
 
 // c += a b, bf16 with f32 accumulation.
@@ -61,6 +63,21 @@ __device__ inline std::uint32_t pack_bf16(float low, float high) {
   std::uint32_t pair;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
+}
+
+// The same for kernels that are templates of their elements' type: all that depends on it. One specialisation a type.
+template <class T>
+__device__ void mma(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
+template <class T>
+__device__ std::uint32_t pack(float low, float high);
+
+template <>
+__device__ inline void mma<BFloat16>(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  mma_bf16(c, a, b0, b1);
+}
+template <>
+__device__ inline std::uint32_t pack<BFloat16>(float low, float high) {
+  return pack_bf16(low, high);
 }
 
 // 2^x on the special-function unit, to 2 units in the last place; what is below 2^-126 becomes 0.

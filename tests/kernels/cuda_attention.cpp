@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "engine/ops.h"
@@ -251,16 +252,73 @@ TEST_CASE("attention on the GPU: packed sequences, and everything at once") {
                 }));
 }
 
+// Lengths of several tiles, so that steps in between and at both ends take part; dimensions of each width of the tiles, whole
+// and not, with rows that are aligned and rows that are not.
+TEST_CASE("attention on the GPU: the backward on tensor cores, each feature over several tiles") {
+  if (no_gpu()) return;
+  using Change = std::function<void(AttentionProblem&)>;
+  const std::vector<std::pair<std::string, Change>> features{
+      {"none", [](AttentionProblem&) {}},
+      {"value narrower", [](AttentionProblem& p) { p.value_dim = p.head_dim - 21; }},
+      {"value wider", [](AttentionProblem& p) { p.value_dim = p.head_dim + 1; }},
+      {"boolean mask",
+       [](AttentionProblem& p) {
+         p.options.mask = greater(uniform({2, 150, 180}, -1, 1, {}, 6), scalar(-0.2));
+       }},
+      {"padding mask",
+       [](AttentionProblem& p) { p.options.mask = greater(uniform({180}, -1, 1, {}, 6), scalar(0.2)); }},
+      {"bias",
+       [](AttentionProblem& p) {
+         p.options.mask = uniform({150, 180}, -2, 2, {}, 7);
+       }},
+      {"softcap", [](AttentionProblem& p) { p.options.softcap = 2; }},
+      {"ALiBi", [](AttentionProblem& p) { p.options.alibi_slopes = uniform({2}, 0, 0.3, {}, 8); }},
+      {"dropout", [](AttentionProblem& p) { p.options.dropout = 0.3; }},
+      {"dropout, keys not by four", [](AttentionProblem& p) { p.options.dropout = 0.3, p.keys = 177; }},
+      {"negative scale", [](AttentionProblem& p) { p.options.scale = -0.3; }},
+      {"key lengths",
+       [](AttentionProblem& p) {
+         p.options.key_lengths = from_vector<std::int64_t>({99}, {1}), p.options.softcap = 9;
+       }},
+      {"causal",
+       [](AttentionProblem& p) { p.options.causal = Causal::top_left, p.options.softcap = 9, p.key_heads = 1; }},
+      {"bottom right, dropout",
+       [](AttentionProblem& p) { p.options.causal = Causal::bottom_right, p.options.dropout = 0.2; }},
+      {"window", [](AttentionProblem& p) { p.options.window = 40, p.options.softcap = 9; }},
+      {"packed, bias, dropout", [](AttentionProblem& p) {
+         p.query_lengths = {70, 0, 5, 75}, p.key_lengths = {90, 10, 0, 80};
+         p.options.mask = uniform({150, 180}, -1, 1, {}, 9);
+         p.options.dropout = 0.2;
+       }}};
+  for (const std::int64_t dim : {30, 59, 64, 128, 200}) {
+    for (const auto& [name, change] : features) {
+      AttentionProblem p{.queries = 150, .keys = 180, .head_dim = dim, .value_dim = dim, .dtype = Dtype::bf16};
+      change(p);
+      CAPTURE(name);
+      CAPTURE(dim);
+      const AttentionOracle oracle(p);
+      for (const char* const variant : {"mma", "mma_plain", "mma_swizzled", "mma_pipelined"}) {
+        // Beyond the dimensions of their own kernels the rungs are the production path.
+        if (dim > 128 && std::string(variant) != "mma") continue;
+        CAPTURE(variant);
+        const kernels::ScopedVariant scope(kernels::attention_backward, DeviceType::cuda, variant);
+        CHECK_EQ(oracle.findings(run_on_gpu(p)), "");
+      }
+    }
+  }
+}
+
 TEST_CASE("attention on the GPU: the bits come again") {
   if (no_gpu()) return;
-  for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+  for (const auto& [dtype, dropout] :
+       {std::pair(Dtype::f32, 0.0), std::pair(Dtype::bf16, 0.0), std::pair(Dtype::bf16, 0.1)}) {
     const AttentionProblem p{.heads = 2,
                              .key_heads = 1,
                              .queries = 150,
                              .keys = 200,
                              .head_dim = 64,
                              .value_dim = 64,
-                             .options = {.causal = Causal::bottom_right},
+                             .options = {.causal = Causal::bottom_right, .dropout = dropout},
                              .dtype = dtype};
     const auto bits = [&] {
       std::vector<std::vector<double>> all;

@@ -1,9 +1,11 @@
-// Launches one variant of attention once, for a profiler to look at: attention_once forward|backward VARIANT DTYPE LENGTH DIM
-// [causal]. One batch entry, two heads, contiguous rows. The backward starts from made-up outputs: what it does depends on
-// no number.
+// Launches one variant of attention once, for a profiler to look at: attention_once forward|backward|mask_gradient VARIANT
+// DTYPE LENGTH DIM [FEATURE...]. One batch entry, two heads, contiguous rows. The backward starts from made-up outputs: what
+// it does depends on no number.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,10 @@ using namespace heed;
 
 namespace {
 
+const char* const usage =
+    "usage: attention_once forward|backward|mask_gradient VARIANT f32|bf16 LENGTH DIM [FEATURE...], or ... --list";
+const std::set<std::string> known_features{"causal", "bottom_right", "window", "softcap", "dropout", "mask",     "bias",
+                                           "alibi",  "lengths",      "packed", "grouped", "narrow",  "unaligned"};
 const Stream stream{{DeviceType::cuda, 0}, nullptr};
 std::vector<void*> memories;
 
@@ -39,6 +45,41 @@ View filled(Dtype dtype, std::vector<std::int64_t> shape, std::uint8_t value) {
   return x;
 }
 
+// As filled, with rows that start anywhere.
+View filled_unaligned(Dtype dtype, std::vector<std::int64_t> shape, std::uint8_t value) {
+  ++shape.back();
+  View x = filled(dtype, shape, value);
+  --x.shape[x.rank - 1];
+  return x;
+}
+
+View starts(std::int64_t length) {
+  const std::vector<std::int64_t> values{0, length / 2, length};
+  View x = filled(Dtype::i64, {3}, 0);
+  kernels::cuda::copy_to_device(x.data, values.data(), values.size() * sizeof(values[0]), stream);
+  return x;
+}
+
+kernels::AttentionOptions options_of(const std::set<std::string>& features, std::int64_t heads, std::int64_t length,
+                                     std::int64_t dim) {
+  const auto has = [&](const char* feature) { return features.count(feature) > 0; };
+  kernels::AttentionOptions o{.scale = 1 / std::sqrt(static_cast<double>(dim)), .causal = has("causal")};
+  if (has("bottom_right")) o.causal = o.bottom_right = true;
+  if (has("window")) o.window = length / 3;
+  if (has("softcap")) o.softcap = 30;
+  if (has("dropout")) o.dropout = 0.1;
+  if (has("mask")) o.mask = filled(Dtype::boolean, {1, heads, length, length}, 1);
+  if (has("bias")) o.mask = filled(Dtype::f32, {1, heads, length, length}, 0x3c);
+  if (has("alibi")) o.alibi_slopes = filled(Dtype::f32, {1, heads}, 0x3c);
+  if (has("lengths")) o.key_lengths = filled(Dtype::i64, {1}, 0x7f);  // very many: as many as there are
+  if (has("packed")) {
+    o.query_starts = starts(length), o.key_starts = starts(length);
+    o.longest_queries = o.longest_keys = length - length / 2;
+    if (has("alibi")) o.alibi_slopes = filled(Dtype::f32, {2, heads}, 0x3c);
+  }
+  return o;
+}
+
 void list(const kernels::KernelSlot& slot) {
   for (const kernels::Variant& variant : slot.variants())
     if (variant.device == DeviceType::cuda) std::puts(variant.name);
@@ -48,28 +89,40 @@ void list(const kernels::KernelSlot& slot) {
 
 int main(int count, char** arguments) try {
   const std::string direction = count > 1 ? arguments[1] : "";
-  const bool forward = direction == "forward";
-  const kernels::KernelSlot& slot =
-      forward ? static_cast<const kernels::KernelSlot&>(kernels::attention_forward) : kernels::attention_backward;
+  const std::map<std::string, const kernels::KernelSlot*> slots{{"forward", &kernels::attention_forward},
+                                                                {"backward", &kernels::attention_backward},
+                                                                {"mask_gradient", &kernels::attention_mask_gradient}};
+  if (slots.count(direction) == 0) throw Error(usage);
+  const kernels::KernelSlot& slot = *slots.at(direction);
   if (count == 3 && std::string(arguments[2]) == "--list") {
     list(slot);
     return 0;
   }
-  if (count < 6 || (!forward && direction != "backward"))
-    throw Error("usage: attention_once forward|backward VARIANT f32|bf16 LENGTH DIM [causal], or ... --list");
+  if (count < 6) throw Error(usage);
   const Dtype dtype = std::string(arguments[3]) == "f32" ? Dtype::f32 : Dtype::bf16;
   const std::int64_t length = std::atoll(arguments[4]), dim = std::atoll(arguments[5]), heads = 2;
-  const auto rows = [&] { return filled(dtype, {1, heads, length, dim}, 0x3c); };
-  const View query = rows(), key = rows(), value = rows(), output = rows();
+  const std::set<std::string> features(arguments + 6, arguments + count);
+  for (const std::string& feature : features)
+    if (known_features.count(feature) == 0) throw Error("attention_once: no feature is called " + feature);
+  const std::int64_t value_dim = features.count("narrow") > 0 ? dim / 2 : dim;
+  const std::int64_t key_heads = features.count("grouped") > 0 ? 1 : heads;
+  const auto rows = [&](std::int64_t of_heads, std::int64_t columns) {
+    return (features.count("unaligned") > 0 ? filled_unaligned : filled)(dtype, {1, of_heads, length, columns}, 0x3c);
+  };
+  const View query = rows(heads, dim), key = rows(key_heads, dim), value = rows(key_heads, value_dim);
+  const View output = rows(heads, value_dim);
   const View log_sum_exp = filled(Dtype::f32, {1, heads, length}, 0x3c);
-  const kernels::AttentionOptions options{.scale = 1 / std::sqrt(static_cast<double>(dim)), .causal = count > 6};
+  const kernels::AttentionOptions options = options_of(features, heads, length, dim);
   const kernels::ScopedVariant scope(slot, DeviceType::cuda, arguments[2]);
-  if (forward) {
+  if (direction == "forward") {
     kernels::attention_forward(query, key, value, options, output, log_sum_exp, &allocate, stream);
+  } else if (direction == "backward") {
+    const View dquery = rows(heads, dim), dkey = rows(key_heads, dim), dvalue = rows(key_heads, value_dim);
+    kernels::attention_backward(query, key, value, options, output, log_sum_exp, rows(heads, value_dim), {}, dquery,
+                                dkey, dvalue, &allocate, stream);
   } else {
-    const View doutput = rows(), dquery = rows(), dkey = rows(), dvalue = rows();
-    kernels::attention_backward(query, key, value, options, output, log_sum_exp, doutput, {}, dquery, dkey, dvalue,
-                                &allocate, stream);
+    kernels::attention_mask_gradient(query, key, value, options, output, log_sum_exp, rows(heads, value_dim), {},
+                                     filled(Dtype::f32, {1, heads, length, length}, 0), &allocate, stream);
   }
   kernels::cuda::synchronize(stream);
   for (void* const memory : memories) kernels::cuda::release(0, memory);

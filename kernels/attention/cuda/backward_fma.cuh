@@ -12,6 +12,7 @@ namespace heed::kernels::attention {
 // The operands' rows that a block has in shared memory.
 struct BackwardTiles {
   FloatTile query, doutput, key, value, weights, dscores;
+  float2* statistics;  // log_sum_exp and delta of the queries
 };
 
 template <class Tiling>
@@ -23,7 +24,22 @@ __device__ inline BackwardTiles backward_tiles(float* shared) {
   tiles.value = {tiles.key.row(Tiling::keys), Tiling::pitch};
   tiles.weights = {tiles.value.row(Tiling::keys), Tiling::weights_pitch};
   tiles.dscores = {tiles.weights.row(Tiling::queries), Tiling::weights_pitch};
+  tiles.statistics = reinterpret_cast<float2*>(tiles.dscores.row(Tiling::queries));
   return tiles;
+}
+
+template <class Tiling, class T>
+__device__ inline void load_statistics(const BackwardTiles& tiles, const Problem& p, const BackwardOperands<T>& x,
+                                       int b, int h, std::int64_t first_row, int rows) {
+  const int row = threadIdx.x;
+  if (row >= Tiling::queries) return;
+  float2 of = make_float2(INFINITY, 0);
+  if (row < rows) {
+    of = x.statistics_of(p, b, h, first_row)[row];
+    if (of.x != INFINITY)
+      of.x = *x.log_sum_exp.row(b, h, first_row + row);  // not divided by ln 2, and not rounded again
+  }
+  tiles.statistics[row] = of;
 }
 
 template <class Tiling, class T>
@@ -35,6 +51,7 @@ __device__ inline void load_queries(const BackwardTiles& tiles, const Problem& p
                                             x.query.row(q.batch, head.h, q.first_query + first_row), rows, p.head_dim);
   load_floats<Tiling::queries, Tiling::dim>(
       tiles.doutput, x.doutput, x.doutput.row(q.batch, head.h, q.first_query + first_row), rows, p.value_dim);
+  load_statistics<Tiling>(tiles, p, x, q.batch, head.h, q.first_query + first_row, rows);
 }
 
 template <class Tiling, class T>
@@ -48,26 +65,23 @@ __device__ inline void load_keys(const BackwardTiles& tiles, const Problem& p, c
 }
 
 // What the gradients of a mask and of the products have in common: the weights times their dropout factors, and dscores.
-template <class Tiling, bool of_products, class T>
-__device__ inline void score_gradients(const BackwardTiles& tiles, const Problem& p, const BackwardOperands<T>& x,
-                                       const Head& head, int first_row, int first_key,
-                                       float (&weights)[Tiling::m][Tiling::n], float (&dscores)[Tiling::m][Tiling::n]) {
-  const Sequence& q = head.sequence;
+template <class Tiling, bool of_products>
+__device__ inline void score_gradients(const BackwardTiles& tiles, const Problem& p, const Head& head, int first_row,
+                                       int first_key, float (&weights)[Tiling::m][Tiling::n],
+                                       float (&dscores)[Tiling::m][Tiling::n]) {
   multiply_rows<Tiling::dim>(weights, tiles.query, tiles.key);
   multiply_rows<Tiling::dim>(dscores, tiles.doutput, tiles.value);
   DropoutFactors factors(p);
 #pragma unroll
   for (int r = 0; r < Tiling::m; ++r) {
     const int i = first_row + thread_y() * Tiling::m + r;
-    const bool there = i >= 0 && i < q.queries;
-    const float lse = there ? *x.log_sum_exp.row(q.batch, head.h, q.first_query + i) : INFINITY;
-    const float delta = there ? x.statistics_of(p, q.batch, head.h, q.first_query + i)->y : 0;
+    const float2 statistics = tiles.statistics[thread_y() * Tiling::m + r];
 #pragma unroll
     for (int c = 0; c < Tiling::n; ++c) {
       const int j = first_key + thread_x() + 16 * c;
       const float product = p.scale * weights[r][c], score = head.score(product, i, j);
-      const float weight = Head::weight(score, lse), factor = p.dropout ? factors(head.place(i, j)) : 1;
-      float dscore = score == -INFINITY ? 0 : weight * (dscores[r][c] * factor - delta);
+      const float weight = Head::weight(score, statistics.x), factor = p.dropout ? factors(head.place(i, j)) : 1;
+      float dscore = score == -INFINITY ? 0 : weight * (dscores[r][c] * factor - statistics.y);
       if constexpr (of_products) dscore *= head.cap_slope(product);
       weights[r][c] = weight * factor, dscores[r][c] = dscore;
     }
@@ -94,7 +108,7 @@ __global__ __launch_bounds__(fma_threads, 1) void dquery_fma_kernel(const Proble
     load_keys<Tiling>(tiles, p, x, q, g, first_key);
     __syncthreads();
     float weights[m][n], dscores[m][n];
-    score_gradients<Tiling, true>(tiles, p, x, head, first_row, first_key, weights, dscores);
+    score_gradients<Tiling, true>(tiles, p, head, first_row, first_key, weights, dscores);
     store_tile(tiles.dscores, dscores);
     __syncthreads();
     add_product<dim, keys>(dquery, tiles.dscores, tiles.key);
@@ -126,7 +140,7 @@ __global__ __launch_bounds__(fma_threads, 1) void dkey_fma_kernel(const Problem 
       load_queries<Tiling>(tiles, p, x, head, first_row);
       __syncthreads();
       float weights[m][n], dscores[m][n];
-      score_gradients<Tiling, true>(tiles, p, x, head, first_row, first_key, weights, dscores);
+      score_gradients<Tiling, true>(tiles, p, head, first_row, first_key, weights, dscores);
       store_tile(tiles.weights, weights);
       store_tile(tiles.dscores, dscores);
       __syncthreads();

@@ -27,10 +27,12 @@ BackwardOperands<T> backward_operands(const View& query, const View& key, const 
   return x;
 }
 
+inline constexpr const char* backward_name = "attention_backward";
+
 template <class T>
 void launch_delta(const Problem& p, const BackwardOperands<T>& x, std::int64_t rows, Stream stream) {
   const unsigned blocks = cuda::blocks_for(rows, delta_threads / 32);
-  cuda::launch({"attention_backward", dim3(blocks), dim3(delta_threads), 0, stream}, &delta_kernel<T>, p, x, rows);
+  cuda::launch({backward_name, dim3(blocks), dim3(delta_threads), 0, stream}, &delta_kernel<T>, p, x, rows);
 }
 
 }  // namespace heed::kernels::attention

@@ -21,13 +21,14 @@
 
 namespace heed::kernels::attention {
 
-template <int dim_, int queries_>
+template <class T, int dim_, int queries_>
 struct DkeyTiling {
+  using Element = T;
   static constexpr int dim = dim_, warps = 8, threads = 32 * warps, keys = 16 * warps;
   static constexpr int queries = queries_;  // a step's
-  using QueryTile = Tile<queries, dim>;
-  using KeyTile = Tile<keys, dim>;
-  using ScoreTile = Tile<keys, queries>;
+  using QueryTile = Tile<queries, dim, true, T>;
+  using KeyTile = Tile<keys, dim, true, T>;
+  using ScoreTile = Tile<keys, queries, true, T>;
   // K, V, twice Q, twice dO, twice the statistics, dS.
   static constexpr int query_tile = 2 * KeyTile::bytes, doutput_tile = query_tile + 2 * QueryTile::bytes;
   static constexpr int statistics = doutput_tile + 2 * QueryTile::bytes, score_tile = statistics + 2 * 8 * queries;
@@ -43,14 +44,13 @@ __device__ inline void weights_and_dscores(float& s0, float& s1, float& dp0, flo
   dp1 = s1 * (dp1 - statistics.w);
 }
 
-// The queries of a sequence that a block of dkey_mma has to do with, by steps: all that may look at any of its keys, and
-// those in [open_from, open_until) that may look at all of them.
-template <class Tiling>
+// The queries of a sequence that a block of `keys` keys has to do with, by steps of `queries`: all that may look at any of its
+// keys, and those in [open_from, open_until) that may look at all of them.
+template <int keys, int queries>
 struct QuerySteps {
   int first, last, open_from, open_until;
 
   __device__ QuerySteps(const Sequence& q, int first_key) {
-    constexpr int keys = Tiling::keys, queries = Tiling::queries;
     const int last_key = min(first_key + keys, q.keys) - 1;
     const int begin = max(first_key - q.end_offset + 1, 0), end = min(last_key - q.begin_offset + 1, q.queries);
     first = begin / queries, last = (end + queries - 1) / queries - 1;
@@ -93,12 +93,13 @@ __device__ inline void add_dquery(float* to, int rows, std::uint32_t base) {
 // The queries of head h, from the last to the first. What is known outside is found out again, from values that the compiler
 // cannot know to be the same: it would prepare pointers for all heads, and spill them.
 template <class Tiling, bool with_dquery>
-__device__ inline void walk_queries(const Problem& p, const BackwardOperands<BFloat16>& x, float* dquery_sums, int h,
-                                    float (&dkey)[1][Tiling::dim / 8][4], float (&dvalue)[1][Tiling::dim / 8][4],
-                                    std::uint32_t base) {
+__device__ inline void walk_queries(const Problem& p, const BackwardOperands<typename Tiling::Element>& x,
+                                    float* dquery_sums, int h, float (&dkey)[1][Tiling::dim / 8][4],
+                                    float (&dvalue)[1][Tiling::dim / 8][4], std::uint32_t base) {
   using QueryTile = typename Tiling::QueryTile;
   using KeyTile = typename Tiling::KeyTile;
   using ScoreTile = typename Tiling::ScoreTile;
+  using Element = typename Tiling::Element;
   constexpr int dim = Tiling::dim, queries = Tiling::queries, threads = Tiling::threads;
   constexpr int to_doutput = Tiling::doutput_tile - Tiling::query_tile;
   int s = p.first_sequence + blockIdx.z, first_key = blockIdx.x * Tiling::keys, thread = threadIdx.x;
@@ -106,7 +107,7 @@ __device__ inline void walk_queries(const Problem& p, const BackwardOperands<BFl
   const Sequence sequence = p.sequence(s);
   const int length = __shfl_sync(~0u, sequence.keys, 0), all_queries = __shfl_sync(~0u, sequence.queries, 0);
   const int lane = thread % 32, warp = __shfl_sync(~0u, thread / 32, 0);
-  const QuerySteps<Tiling> steps(sequence, first_key);
+  const QuerySteps<Tiling::keys, Tiling::queries> steps(sequence, first_key);
   const float c = p.scale * log2_e;
   const std::uint32_t key_tile = base, query_tile = base + Tiling::query_tile;
   const std::uint32_t key_rows = KeyTile::by_rows(key_tile, lane) + warp * 16 * KeyTile::row_bytes;
@@ -140,18 +141,8 @@ __device__ inline void walk_queries(const Problem& p, const BackwardOperands<BFl
     }
 
     float scores[1][queries / 8][4] = {}, dscores[1][queries / 8][4] = {};
-#pragma unroll
-    for (int k = 0; k < dim / 16; ++k) {
-      std::uint32_t words[1][4];
-      load_rows<KeyTile>(words, key_rows, k);
-      multiply_transposed<QueryTile>(scores, words, query_columns + offset, k);
-    }
-#pragma unroll
-    for (int k = 0; k < dim / 16; ++k) {
-      std::uint32_t words[1][4];
-      load_rows<KeyTile>(words, key_rows + KeyTile::bytes, k);
-      multiply_transposed<QueryTile>(dscores, words, query_columns + offset + to_doutput, k);
-    }
+    multiply_tiles<KeyTile, QueryTile>(scores, key_rows, query_columns + offset);
+    multiply_tiles<KeyTile, QueryTile>(dscores, key_rows + KeyTile::bytes, query_columns + offset + to_doutput);
 #pragma unroll
     for (int n = 0; n < queries / 8; ++n) {
       const float4 pair = cuda::load_shared_float4(statistics_at + n * 64);
@@ -178,15 +169,13 @@ __device__ inline void walk_queries(const Problem& p, const BackwardOperands<BFl
 #pragma unroll
     for (int k = 0; k < queries / 16; ++k) {
       std::uint32_t weights[1][4], dproducts[1][4];
+      pack_columns<Element>(weights, scores, k);
+      pack_columns<Element>(dproducts, dscores, k);
+      if constexpr (with_dquery) {
+        const std::uint32_t to = ScoreTile::at(base + Tiling::score_tile, warp * 16 + lane / 4, 0) + lane % 4 * 4;
 #pragma unroll
-      for (int w = 0; w < 4; ++w) {
-        const int n = 2 * k + w / 2, r = w % 2;
-        weights[0][w] = cuda::pack_bf16(scores[0][n][2 * r], scores[0][n][2 * r + 1]);
-        dproducts[0][w] = cuda::pack_bf16(dscores[0][n][2 * r], dscores[0][n][2 * r + 1]);
-        if constexpr (with_dquery) {
-          const std::uint32_t to = ScoreTile::at(base + Tiling::score_tile, warp * 16 + lane / 4, 0) + lane % 4 * 4;
-          cuda::store_shared((to ^ (n * 16)) + r * 8 * ScoreTile::row_bytes, dproducts[0][w]);
-        }
+        for (int w = 0; w < 4; ++w)
+          cuda::store_shared((to ^ ((2 * k + w / 2) * 16)) + w % 2 * 8 * ScoreTile::row_bytes, dproducts[0][w]);
       }
       multiply<QueryTile>(dvalue, weights, query_rows + offset + to_doutput, k);
       multiply<QueryTile>(dkey, dproducts, query_rows + offset, k);
@@ -209,11 +198,12 @@ __device__ inline void walk_queries(const Problem& p, const BackwardOperands<BFl
 
 // Starts the copies of a block's keys and values, if any query looks at any of them.
 template <class Tiling>
-__device__ inline bool copy_keys(const Problem& p, const BackwardOperands<BFloat16>& x, std::uint32_t key_tile) {
+__device__ inline bool copy_keys(const Problem& p, const BackwardOperands<typename Tiling::Element>& x,
+                                 std::uint32_t key_tile) {
   using KeyTile = typename Tiling::KeyTile;
   const int g = blockIdx.y, first_key = blockIdx.x * Tiling::keys;
   const Sequence sequence = p.sequence(p.first_sequence + blockIdx.z);
-  const QuerySteps<Tiling> steps(sequence, first_key);
+  const QuerySteps<Tiling::keys, Tiling::queries> steps(sequence, first_key);
   if (steps.first > steps.last) return false;
   const std::int64_t row = sequence.first_key + first_key;
   TileCopy<KeyTile, Tiling::threads> copy_key(key_tile, x.key.row(sequence.batch, g, row), x.key.row_stride);
@@ -226,7 +216,7 @@ __device__ inline bool copy_keys(const Problem& p, const BackwardOperands<BFloat
 
 // What is known from before the loop is found out again, rather than kept in registers through it.
 template <class Tiling>
-__device__ inline void store_dkey(const Problem& p, const BackwardOperands<BFloat16>& x,
+__device__ inline void store_dkey(const Problem& p, const BackwardOperands<typename Tiling::Element>& x,
                                   const float (&dkey)[1][Tiling::dim / 8][4],
                                   const float (&dvalue)[1][Tiling::dim / 8][4], std::uint32_t key_tile) {
   using KeyTile = typename Tiling::KeyTile;
@@ -243,7 +233,8 @@ __device__ inline void store_dkey(const Problem& p, const BackwardOperands<BFloa
 }
 
 template <class Tiling, bool with_dquery>
-__global__ __launch_bounds__(Tiling::threads, 1) void dkey_mma(const Problem p, const BackwardOperands<BFloat16> x,
+__global__ __launch_bounds__(Tiling::threads, 1) void dkey_mma(const Problem p,
+                                                               const BackwardOperands<typename Tiling::Element> x,
                                                                float* dquery_sums) {
   using KeyTile = typename Tiling::KeyTile;
   extern __shared__ __align__(1024) unsigned char shared[];

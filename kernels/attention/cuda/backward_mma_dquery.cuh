@@ -8,18 +8,21 @@
 
 namespace heed::kernels::attention {
 
-template <int dim_, int keys_>
+template <class T, int dim_, int keys_>
 struct DqueryTiling {
+  using Element = T;
   static constexpr int dim = dim_, warps = 8, threads = 32 * warps, queries = 16 * warps, keys = keys_;
-  using QueryTile = Tile<queries, dim>;
-  using KeyTile = Tile<keys, dim>;
+  using QueryTile = Tile<queries, dim, true, T>;
+  using KeyTile = Tile<keys, dim, true, T>;
   // Q, dO, twice K, twice V.
   static constexpr int key_tile = 2 * QueryTile::bytes, value_tile = key_tile + 2 * KeyTile::bytes;
   static constexpr int shared_bytes = value_tile + 2 * KeyTile::bytes;
 };
 
 template <class Tiling>
-__global__ __launch_bounds__(Tiling::threads, 1) void dquery_mma(const Problem p, const BackwardOperands<BFloat16> x) {
+__global__ __launch_bounds__(Tiling::threads, 1) void dquery_mma(const Problem p,
+                                                                 const BackwardOperands<typename Tiling::Element> x) {
+  using Element = typename Tiling::Element;
   using QueryTile = typename Tiling::QueryTile;
   using KeyTile = typename Tiling::KeyTile;
   constexpr int dim = Tiling::dim, keys = Tiling::keys, threads = Tiling::threads;
@@ -79,18 +82,8 @@ __global__ __launch_bounds__(Tiling::threads, 1) void dquery_mma(const Problem p
         cuda::commit_copies();
       }
       float scores[1][keys / 8][4] = {}, dscores[1][keys / 8][4] = {};
-#pragma unroll
-      for (int k = 0; k < dim / 16; ++k) {
-        std::uint32_t words[1][4];
-        load_rows<QueryTile>(words, query_rows, k);
-        multiply_transposed<KeyTile>(scores, words, key_columns + offset, k);
-      }
-#pragma unroll
-      for (int k = 0; k < dim / 16; ++k) {
-        std::uint32_t words[1][4];
-        load_rows<QueryTile>(words, query_rows + QueryTile::bytes, k);
-        multiply_transposed<KeyTile>(dscores, words, key_columns + offset + to_value, k);
-      }
+      multiply_tiles<QueryTile, KeyTile>(scores, query_rows, key_columns + offset);
+      multiply_tiles<QueryTile, KeyTile>(dscores, query_rows + QueryTile::bytes, key_columns + offset + to_value);
 #pragma unroll
       for (int n = 0; n < keys / 8; ++n) {
 #pragma unroll
@@ -119,11 +112,7 @@ __global__ __launch_bounds__(Tiling::threads, 1) void dquery_mma(const Problem p
 #pragma unroll
       for (int k = 0; k < keys / 16; ++k) {
         std::uint32_t words[1][4];
-#pragma unroll
-        for (int w = 0; w < 4; ++w) {
-          const int n = 2 * k + w / 2, r = w % 2;
-          words[0][w] = cuda::pack_bf16(dscores[0][n][2 * r], dscores[0][n][2 * r + 1]);
-        }
+        pack_columns<Element>(words, dscores, k);
         multiply<KeyTile>(dquery, words, key_rows + offset, k);
       }
     };
@@ -135,7 +124,7 @@ __global__ __launch_bounds__(Tiling::threads, 1) void dquery_mma(const Problem p
       if (step < first_step) break;
     }
   }
-  BFloat16* const to = x.dquery.row(sequence.batch, h, sequence.first_query + first_row);
+  Element* const to = x.dquery.row(sequence.batch, h, sequence.first_query + first_row);
   store_through_tile<QueryTile, 1>(query_tile, warp * 16, dquery, p.scale, to, x.dquery.row_stride, rows);
 }
 

@@ -144,14 +144,15 @@ __device__ inline void store_tile(const FloatTile& tile, const float (&c)[m][n])
   }
 }
 
-// Writes rows [16 m, dim] to memory, times `factor`; of them there are rows_there and columns_there. Four floats at once
-// where that is possible.
+// Writes rows [16 m, dim] to memory, times `factor`; of them there are rows_there and columns_there. Floats go four
+// or two at once where that is possible.
 template <int dim, int m, class T>
 __device__ inline void store_rows(const Operand<T>& x, T* first, const float (&c)[m][dim / 16], float factor,
                                   int rows_there, int columns_there) {
   constexpr bool is_float = sizeof(T) == 4;
-  const bool aligned = is_float && fma_vector<dim> == 4 && reinterpret_cast<std::uint64_t>(first) % 16 == 0 &&
-                       x.row_stride % 4 == 0 && x.column_stride == 1 && columns_there % 4 == 0;
+  constexpr int vector = fma_vector<dim>;
+  const bool aligned = is_float && reinterpret_cast<std::uint64_t>(first) % (4 * vector) == 0 &&
+                       x.row_stride % vector == 0 && x.column_stride == 1 && columns_there % vector == 0;
 #pragma unroll
   for (int r = 0; r < m; ++r) {
     const int row = thread_y() * m + r;
@@ -159,10 +160,15 @@ __device__ inline void store_rows(const Operand<T>& x, T* first, const float (&c
     T* const to = first + row * x.row_stride;
     if (is_float && aligned) {
 #pragma unroll
-      for (int j = 0; j < dim / 16 / 4 * 4; j += 4) {
+      for (int j = 0; j < dim / 16; j += vector) {
         const int column = fma_column<dim>(j);
         const auto word = [&](int e) { return std::bit_cast<std::uint32_t>(c[r][j + e] * factor); };
-        if (column < columns_there) cuda::store_16_bytes(to + column, make_uint4(word(0), word(1), word(2), word(3)));
+        if (column >= columns_there) continue;
+        if constexpr (vector == 4) {
+          cuda::store_16_bytes(to + column, make_uint4(word(0), word(1), word(2), word(3)));
+        } else {
+          cuda::store_8_bytes(to + column, make_uint2(word(0), word(1)));
+        }
       }
       continue;
     }
@@ -198,7 +204,7 @@ template <int dim_>
 struct BackwardFmaTiling {
   static constexpr int dim = dim_, m = dim > 64 ? 2 : 4, n = dim > 128 ? 2 : 4, queries = 16 * m, keys = 16 * n;
   static constexpr int pitch = dim + 4, weights_pitch = keys + 16 / m;
-  static constexpr int shared_bytes = 4 * (2 * (queries + keys) * pitch + 2 * queries * weights_pitch);
+  static constexpr int shared_bytes = 4 * (2 * (queries + keys) * pitch + 2 * queries * weights_pitch + 2 * queries);
 };
 
 }  // namespace heed::kernels::attention

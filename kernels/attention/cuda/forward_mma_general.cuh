@@ -3,36 +3,10 @@
 #pragma once
 
 #include "kernels/attention/cuda/forward_mma.cuh"
+#include "kernels/attention/cuda/load_tile.cuh"
 #include "kernels/attention/cuda/split.cuh"
 
 namespace heed::kernels::attention {
-
-// Fills a tile from `rows` rows of `columns` elements, and zeros around them. Aligned rows arrive with the thread's next
-// wait_copies, others at once; both are seen by the block after a barrier.
-template <class Tile, int threads>
-__device__ inline void load_tile(std::uint32_t tile, const Operand<const BFloat16>& x, const BFloat16* first, int rows,
-                                 int columns, bool aligned) {
-  constexpr int chunks = Tile::row_bytes / 16;
-  for (int index = threadIdx.x; index < Tile::rows * chunks; index += threads) {
-    const int row = index / chunks, chunk = index % chunks;
-    const std::uint32_t to = Tile::at(tile, row, chunk % Tile::line_chunks) + chunk / Tile::line_chunks * 128;
-    const BFloat16* const from = first + row * x.row_stride + chunk * 8 * x.column_stride;
-    if (aligned) {
-      cuda::copy_16_bytes(to, from, row < rows && chunk * 8 < columns ? 16 : 0);
-      continue;
-    }
-    std::uint32_t words[4];
-#pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      const auto element = [&](int i) -> std::uint32_t {
-        return row < rows && chunk * 8 + i < columns ? from[i * x.column_stride].bits : 0u;
-      };
-      words[w] = element(2 * w) | element(2 * w + 1) << 16;
-    }
-    cuda::store_shared(to, words);
-  }
-  cuda::commit_copies();
-}
 
 template <class Tiling>
 __global__ __launch_bounds__(Tiling::threads,

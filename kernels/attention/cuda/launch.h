@@ -1,7 +1,9 @@
 // From the views of a launch to grids.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 
 #include "kernels/attention/cuda/problem.cuh"
 #include "kernels/cuda/launch.h"
@@ -23,6 +25,10 @@ inline bool rows_are_aligned(const View& x) {
   bool aligned = reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0 && x.strides[3] == 1 && x.shape[3] % elements == 0;
   for (int axis = 0; axis < 3; ++axis) aligned &= x.shape[axis] == 1 || x.strides[axis] % elements == 0;
   return aligned;
+}
+
+inline bool all_rows_are_aligned(std::initializer_list<View> operands) {
+  return std::all_of(operands.begin(), operands.end(), &rows_are_aligned);
 }
 
 inline int tiles_of_queries(const Problem& p, const AttentionOptions& o, int rows) {

@@ -29,6 +29,7 @@ __device__ void add_head(float (&sums)[Tiling::m][Tiling::n], const BackwardTile
   load_floats<Tiling::keys, Tiling::dim>(tiles.key, x.key, x.key.row(b, g, first_key), p.keys - first_key, p.head_dim);
   load_floats<Tiling::keys, Tiling::dim>(tiles.value, x.value, x.value.row(b, g, first_key), p.keys - first_key,
                                          p.value_dim);
+  load_statistics<Tiling>(tiles, p, x, b, h, first_row, p.queries - first_row);
   __syncthreads();
   const bool packed = p.query_starts != nullptr;
   for (int s = packed ? 0 : b; s < (packed ? p.sequences : b + 1); ++s) {
@@ -38,7 +39,7 @@ __device__ void add_head(float (&sums)[Tiling::m][Tiling::n], const BackwardTile
     const int first = max(i, 0), last = min(i + Tiling::queries, q.queries) - 1;
     if (first > last || j >= q.end(last) || j + Tiling::keys <= q.begin(first)) continue;
     float weights[Tiling::m][Tiling::n], dscores[Tiling::m][Tiling::n];
-    score_gradients<Tiling, false>(tiles, p, x, head, i, j, weights, dscores);
+    score_gradients<Tiling, false>(tiles, p, head, i, j, weights, dscores);
 #pragma unroll
     for (int r = 0; r < Tiling::m; ++r) {
 #pragma unroll

@@ -17,7 +17,7 @@ using MaskGradientFunction = void(View query, View key, View value, const Attent
                                   const AttentionWorkspace&, Stream);
 
 ForwardFunction forward_fma, forward_mma, forward_tf32;
-BackwardFunction backward_fma, backward_mma, backward_mma_atomic, backward_tf32;
+BackwardFunction backward_fma, backward_mma, backward_mma_pipelined, backward_mma_atomic, backward_tf32;
 MaskGradientFunction mask_gradient_fma;
 
 // What the tf32x3 variants do by themselves, forward and backward alike. Not added masks: their gradient has a kernel of

@@ -34,16 +34,22 @@ struct Head {
   // From scale query[i] . key[j].
   __device__ float score(float product, int i, int j) const {
     if (!may_look(i, j)) return -INFINITY;
-    float score = capped(product);
-    if (problem.alibi_slopes != nullptr) score -= slope * static_cast<float>(abs(i + sequence.shift - j));
-    if (problem.mask != nullptr) {
-      const std::int64_t at = sequence.batch * problem.mask_strides[0] + h * problem.mask_strides[1] +
-                              (sequence.first_query + i) * problem.mask_strides[2] +
-                              (sequence.first_key + j) * problem.mask_strides[3];
-      if (!problem.mask_is_boolean) return score + static_cast<const float*>(problem.mask)[at];
-      if (!static_cast<const bool*>(problem.mask)[at]) return -INFINITY;
-    }
-    return score;
+    const float score = capped(product);
+    return masked(problem.alibi_slopes != nullptr ? score - distance_penalty(i, j) : score, i, j);
+  }
+
+  // ALiBi's.
+  __device__ float distance_penalty(int i, int j) const {
+    return slope * static_cast<float>(abs(i + sequence.shift - j));
+  }
+
+  __device__ float masked(float score, int i, int j) const {
+    if (problem.mask == nullptr) return score;
+    const std::int64_t at = sequence.batch * problem.mask_strides[0] + h * problem.mask_strides[1] +
+                            (sequence.first_query + i) * problem.mask_strides[2] +
+                            (sequence.first_key + j) * problem.mask_strides[3];
+    if (!problem.mask_is_boolean) return score + static_cast<const float*>(problem.mask)[at];
+    return static_cast<const bool*>(problem.mask)[at] ? score : -INFINITY;
   }
 
   // The weight of a score: exp(score - log_sum_exp), and 0 for -inf whatever the other is.
@@ -58,6 +64,23 @@ struct Head {
     return static_cast<std::uint64_t>(row * problem.keys + sequence.first_key + j);
   }
 };
+
+// Which of 32 neighbouring weights dropout keeps, from (i, j) on: one bit each.
+__device__ inline std::uint32_t kept_weights(const Head& head, int i, int j) {
+  const Problem& p = head.problem;
+  const std::uint64_t place = head.place(i, j);
+  std::uint64_t block = place / 4 + p.offset;
+  std::uint32_t kept = 0;
+#pragma unroll 1
+  for (int bit = -static_cast<int>(place % 4); bit < 32; bit += 4, ++block) {
+    const PhiloxBlock words = philox(block, p.seed);
+    std::uint32_t four = 0;
+#pragma unroll
+    for (int e = 0; e < 4; ++e) four |= static_cast<std::uint32_t>((words[e] >> 8) >= p.dropout_threshold) << e;
+    kept |= bit < 0 ? four >> -bit : four << bit;
+  }
+  return kept;
+}
 
 // The dropout factors of neighbouring weights in turn; the random words come in blocks of four.
 class DropoutFactors {

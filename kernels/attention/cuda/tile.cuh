@@ -1,4 +1,4 @@
-// Tiles of bf16 in shared memory: rows of `columns` elements, in chunks of 16 bytes. Within each 128 bytes the chunks change
+// Tiles of 16-bit elements in shared memory: rows of `columns` elements, in chunks of 16 bytes. Within each 128 bytes the chunks change
 // places by an XOR with the row's number, so that the eight rows of an ldmatrix matrix lie in eight different groups of
 // banks, and so do the eight chunks that eight neighbouring threads copy.
 //
@@ -17,8 +17,9 @@
 
 namespace heed::kernels::attention {
 
-template <int rows_, int columns_, bool swizzled = true>  // not swizzled: a rung of the ladder
+template <int rows_, int columns_, bool swizzled = true, class T = BFloat16>  // not swizzled: a rung of the ladder
 struct Tile {
+  using Element = T;
   static constexpr int rows = rows_, columns = columns_;
   static constexpr int row_bytes = 2 * columns, bytes = rows * row_bytes;
   static constexpr int line_chunks = row_bytes < 128 ? row_bytes / 16 : 8, rows_per_line = 8 / line_chunks;
@@ -48,12 +49,14 @@ struct Tile {
 // so it takes one addition a row.
 template <class Tile, int threads>
 class TileCopy {
+  using Element = typename Tile::Element;
+
  public:
   static constexpr int rows_per_pass = threads / Tile::line_chunks;
   static_assert(rows_per_pass % 8 == 0 && Tile::rows % rows_per_pass == 0);
 
   // `from`: row 0 of the tile to copy first.
-  __device__ TileCopy(std::uint32_t tile, const BFloat16* from, std::int64_t row_stride)
+  __device__ TileCopy(std::uint32_t tile, const Element* from, std::int64_t row_stride)
       : from_(from + (thread_row() + Tile::rows - rows_per_pass) * row_stride + thread_chunk() * 8),
         to_(Tile::at(tile, thread_row(), thread_chunk())) {}
 
@@ -83,12 +86,12 @@ class TileCopy {
                               thread_row() + row < rows ? 16 : 0);
         }
       }
-      from_ = reinterpret_cast<const BFloat16*>(reinterpret_cast<const char*>(from_) + step);
+      from_ = reinterpret_cast<const Element*>(reinterpret_cast<const char*>(from_) + step);
       asm volatile("" : "+l"(from_));  // or the compiler multiplies for every row
     }
   }
 
-  const BFloat16* from_;
+  const Element* from_;
   std::uint32_t to_;
 };
 

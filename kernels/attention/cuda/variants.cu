@@ -18,6 +18,7 @@ const Register forward_plain{attention_forward, DeviceType::cuda, "fma", &forwar
 const Register forward_default{attention_forward, DeviceType::cuda, "mma", &forward_mma, is_default};
 const Register backward_plain{attention_backward, DeviceType::cuda, "fma", &backward_fma};
 const Register backward_default{attention_backward, DeviceType::cuda, "mma", &backward_of_forward, is_default};
+const Register backward_pipelined{attention_backward, DeviceType::cuda, "mma_pipelined", &backward_mma_pipelined};
 const Register backward_atomic{attention_backward, DeviceType::cuda, "mma_atomic", &backward_mma_atomic};
 const Register forward_split{attention_forward, DeviceType::cuda, "tf32x3", &forward_tf32};
 const Register backward_split{attention_backward, DeviceType::cuda, "tf32x3", &backward_tf32};

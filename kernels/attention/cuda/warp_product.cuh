@@ -15,8 +15,8 @@ __device__ inline void multiply_transposed(float (&c)[m][n][4], const std::uint3
     cuda::load_matrices(words, Tile::step(b, j, k));
 #pragma unroll
     for (int t = 0; t < m; ++t) {
-      cuda::mma_bf16(c[t][2 * j], a[t], words[0], words[1]);
-      cuda::mma_bf16(c[t][2 * j + 1], a[t], words[2], words[3]);
+      cuda::mma<typename Tile::Element>(c[t][2 * j], a[t], words[0], words[1]);
+      cuda::mma<typename Tile::Element>(c[t][2 * j + 1], a[t], words[2], words[3]);
     }
   }
 }
@@ -30,8 +30,8 @@ __device__ inline void multiply(float (&c)[m][n][4], const std::uint32_t (&a)[m]
     cuda::load_matrices_transposed(words, Tile::step(b, k, j));
 #pragma unroll
     for (int t = 0; t < m; ++t) {
-      cuda::mma_bf16(c[t][2 * j], a[t], words[0], words[1]);
-      cuda::mma_bf16(c[t][2 * j + 1], a[t], words[2], words[3]);
+      cuda::mma<typename Tile::Element>(c[t][2 * j], a[t], words[0], words[1]);
+      cuda::mma<typename Tile::Element>(c[t][2 * j + 1], a[t], words[2], words[3]);
     }
   }
 }
@@ -41,6 +41,30 @@ template <class Tile, int m>
 __device__ inline void load_rows(std::uint32_t (&words)[m][4], std::uint32_t a, int k) {
 #pragma unroll
   for (int t = 0; t < m; ++t) cuda::load_matrices(words[t], Tile::step(a, t, k));
+}
+
+// c += a b^T over all columns, where a's rows are a tile's, too. `a`: its by_rows, `b`: the other tile's by_columns.
+template <class ATile, class BTile, int m, int n>
+__device__ inline void multiply_tiles(float (&c)[m][n][4], std::uint32_t a, std::uint32_t b) {
+#pragma unroll
+  for (int k = 0; k < ATile::columns / 16; ++k) {
+    std::uint32_t words[m][4];
+    load_rows<ATile>(words, a, k);
+    multiply_transposed<BTile>(c, words, b, k);
+  }
+}
+
+// Columns [16 k, 16 k + 16) of a product as the first operand of the next, rounded to T.
+template <class T, int m, int n>
+__device__ inline void pack_columns(std::uint32_t (&words)[m][4], const float (&c)[m][n][4], int k) {
+#pragma unroll
+  for (int t = 0; t < m; ++t) {
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      const int r = w % 2 * 2;
+      words[t][w] = cuda::pack<T>(c[t][2 * k + w / 2][r], c[t][2 * k + w / 2][r + 1]);
+    }
+  }
 }
 
 }  // namespace heed::kernels::attention
