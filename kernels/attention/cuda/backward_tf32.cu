@@ -18,7 +18,7 @@ template <int dim_, int queries_, int keys_, int weights_pitch_>
 struct BackwardTf32Tiling {
   static constexpr int dim = dim_, queries = queries_, keys = keys_;
   static constexpr int pitch = dim + 4, weights_pitch = weights_pitch_;
-  static constexpr int shared_bytes = 4 * (2 * (queries + keys) * pitch + 2 * queries * weights_pitch);
+  static constexpr int shared_bytes = 4 * (2 * (queries + keys) * pitch + 2 * queries * weights_pitch + 2 * queries);
   static_assert(queries / 16 * (keys / 16) == fma_threads / 32);
 };
 template <int dim>
@@ -28,11 +28,9 @@ using DkeyTf32Tiling = BackwardTf32Tiling<dim, 32, 64, 64 + 4>;
 
 // Fills the tiles of weights times their dropout factors and of the gradients of the scaled products.
 template <class Tiling>
-__device__ inline void score_gradients_split(const BackwardTiles& tiles, const Problem& p,
-                                             const BackwardOperands<float>& x, const Head& head, int first_row,
-                                             int first_key) {
+__device__ inline void score_gradients_split(const BackwardTiles& tiles, const Problem& p, const Head& head,
+                                             int first_row, int first_key) {
   constexpr int row_warps = Tiling::queries / 16;
-  const Sequence& q = head.sequence;
   const int warp = threadIdx.x / 32, row = warp % row_warps * 16, column = warp / row_warps * 16;
   float weights[2][4], dweights[2][4];
   multiply_rows_split<Tiling::dim>(weights, {tiles.query.row(row), Tiling::pitch},
@@ -43,9 +41,7 @@ __device__ inline void score_gradients_split(const BackwardTiles& tiles, const P
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int own_row = row + lane_group() + 8 * r, i = first_row + own_row;
-    const bool there = i < q.queries;
-    const float lse = there ? *x.log_sum_exp.row(q.batch, head.h, q.first_query + i) : INFINITY;
-    const float delta = there ? x.statistics_of(p, q.batch, head.h, q.first_query + i)->y : 0;
+    const float2 statistics = tiles.statistics[own_row];
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
       const int own_column = column + 8 * n + 2 * lane_member();
@@ -54,10 +50,11 @@ __device__ inline void score_gradients_split(const BackwardTiles& tiles, const P
       for (int e = 0; e < 2; ++e) {
         const int j = first_key + own_column + e;
         const float product = p.scale * weights[n][2 * r + e], score = head.score(product, i, j);
-        const float weight = Head::weight(score, lse), factor = p.dropout ? factors(head.place(i, j)) : 1;
+        const float weight = Head::weight(score, statistics.x), factor = p.dropout ? factors(head.place(i, j)) : 1;
         dropped[e] = weight * factor;
-        dproduct[e] =
-            score == -INFINITY ? 0 : weight * (dweights[n][2 * r + e] * factor - delta) * head.cap_slope(product);
+        dproduct[e] = score == -INFINITY
+                          ? 0
+                          : weight * (dweights[n][2 * r + e] * factor - statistics.y) * head.cap_slope(product);
       }
       *reinterpret_cast<float2*>(tiles.weights.row(own_row) + own_column) = make_float2(dropped[0], dropped[1]);
       *reinterpret_cast<float2*>(tiles.dscores.row(own_row) + own_column) = make_float2(dproduct[0], dproduct[1]);
@@ -84,7 +81,7 @@ __global__ __launch_bounds__(fma_threads, 1) void dquery_tf32_kernel(const Probl
   for (int first_key = q.begin(first_row) / keys * keys; first_key < end; first_key += keys) {
     load_keys<Tiling>(tiles, p, x, q, g, first_key);
     __syncthreads();
-    score_gradients_split<Tiling>(tiles, p, x, head, first_row, first_key);
+    score_gradients_split<Tiling>(tiles, p, head, first_row, first_key);
     __syncthreads();
     add_product_split<keys>(dquery, FloatTile{tiles.dscores.row(own_row), Tiling::weights_pitch},
                             {tiles.key.data + own_column, Tiling::pitch});
@@ -118,7 +115,7 @@ __global__ __launch_bounds__(fma_threads, 1) void dkey_tf32_kernel(const Problem
     for (int first_row = begin / queries * queries; first_row < end; first_row += queries) {
       load_queries<Tiling>(tiles, p, x, head, first_row);
       __syncthreads();
-      score_gradients_split<Tiling>(tiles, p, x, head, first_row, first_key);
+      score_gradients_split<Tiling>(tiles, p, head, first_row, first_key);
       __syncthreads();
       add_transposed_product_split<queries>(dvalue, {tiles.weights.data + own_row, Tiling::weights_pitch},
                                             {tiles.doutput.data + own_column, Tiling::pitch});
