@@ -120,6 +120,22 @@ void Tokenizer::add_pieces(const Word& word, Encoding& encoding) const {
   }
 }
 
+std::vector<std::int64_t> Tokenizer::split(std::int64_t id, const std::function<bool()>& skip) const {
+  const std::string& prefix = options_.continuing_subword_prefix;
+  std::string_view text = token(id);
+  if (is_special(id)) return {id};
+  bool inside = text.size() > prefix.size() && text.starts_with(prefix);  // of a word
+  if (inside) text.remove_prefix(prefix.size());
+  std::vector<std::int64_t> pieces;
+  for (; !text.empty(); inside = true) {
+    const Trie::Match match = (inside ? continuations_ : starts_).longest_prefix(text, skip);
+    if (match.number == Trie::none) return {id};
+    pieces.push_back(match.number);
+    text.remove_prefix(match.length);
+  }
+  return pieces;
+}
+
 // Text between two special tokens, which begins at code point `position`; that moves behind it.
 void Tokenizer::add_words(std::string_view text, std::int64_t& position, Encoding& encoding) const {
   WordSplitter words(text, position, normalizer_);

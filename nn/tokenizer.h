@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -79,6 +80,11 @@ class Tokenizer {
   Encoding encode(std::string_view text, std::string_view pair, const EncodeOptions& options = {}) const;
   // Words joined by blanks, without the blanks in front of punctuation and contractions that English does not write.
   std::string decode(std::span<const std::int64_t> ids, bool skip_special_tokens = true) const;
+
+  // A token in smaller pieces, for training that is to know a word by its parts (MaxMatch-Dropout, Hiraoka 2022): longest
+  // match first, but a match for which skip() is true is passed over, unless it is the shortest. The token itself where it
+  // is special or its parts are not in the vocabulary.
+  std::vector<std::int64_t> split(std::int64_t id, const std::function<bool()>& skip) const;
 
   std::int64_t vocabulary_size() const { return static_cast<std::int64_t>(vocabulary_.size()); }
   const std::string& token(std::int64_t id) const;

@@ -23,12 +23,17 @@ class Trie {
   };
   // The longest string, not empty, that `text` begins with; number none where there is none.
   Match longest_prefix(std::string_view text) const {
+    return longest_prefix(text, [] { return false; });
+  }
+  // The same of those strings for which skip() is false, asked of each but the shortest.
+  template <class Skip>
+  Match longest_prefix(std::string_view text, Skip&& skip) const {
     Match match;
     std::uint32_t node = 0;
     for (std::size_t i = 0; i < text.size(); ++i) {
       node = child(node, static_cast<unsigned char>(text[i]));
       if (node == 0) break;
-      if (numbers_[node] != none) match = {numbers_[node], i + 1};
+      if (numbers_[node] != none && (match.length == 0 || !skip())) match = {numbers_[node], i + 1};
     }
     return match;
   }

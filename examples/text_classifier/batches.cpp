@@ -8,7 +8,7 @@
 namespace heed::examples::classifier {
 namespace {
 
-constexpr std::uint64_t order_stream = 2ull << 60, words_stream = 3ull << 60;
+constexpr std::uint64_t order_stream = 2ull << 60, words_stream = 3ull << 60, pieces_stream = 4ull << 60;
 
 template <class T>
 void shuffle(std::vector<T>& values, RandomStream& random) {
@@ -76,6 +76,30 @@ std::vector<std::vector<std::int64_t>> sorted_batches(std::span<const nn::Encodi
     return texts[static_cast<std::size_t>(a)].size() < texts[static_cast<std::size_t>(b)].size();
   });
   return cut(order, static_cast<std::size_t>(batch));
+}
+
+void drop_pieces(std::vector<nn::Encoding>& texts, double probability, std::int64_t length,
+                 const nn::Tokenizer& tokenizer, std::uint64_t seed, std::int64_t step) {
+  RandomStream random(seed, pieces_stream + static_cast<std::uint64_t>(step));
+  const auto bound = static_cast<std::uint32_t>(probability * 65536);
+  const auto skip = [&] { return random.below(65536) < bound; };
+  for (nn::Encoding& text : texts) {
+    nn::Encoding split;
+    const std::size_t end = text.size() - 1;  // where the separator stands
+    const auto append = [&](std::int64_t id, std::size_t from) {
+      split.ids.push_back(id);
+      split.type_ids.push_back(text.type_ids[from]);
+      split.offsets.push_back(text.offsets[from]);
+      split.added.push_back(text.added[from]);
+    };
+    for (std::size_t i = 0; i < end; ++i) {
+      for (const std::int64_t id : text.added[i] ? std::vector{text.ids[i]} : tokenizer.split(text.ids[i], skip)) {
+        if (split.size() + 1 < static_cast<std::size_t>(length)) append(id, i);
+      }
+    }
+    append(text.ids[end], end);
+    text = std::move(split);
+  }
 }
 
 void drop_words(std::vector<nn::Encoding>& texts, double share, std::int64_t unknown, std::uint64_t seed,

@@ -35,6 +35,11 @@ std::vector<std::vector<std::int64_t>> training_batches(const EncodedCorpus& cor
 // The batches for looking at every text once: in order of length.
 std::vector<std::vector<std::int64_t>> sorted_batches(std::span<const nn::Encoding> texts, std::int64_t batch);
 
+// Lets tokens fall into smaller pieces, each that could be taken being passed over with this probability, and cuts the
+// texts to `length` again. A function of its arguments alone.
+void drop_pieces(std::vector<nn::Encoding>& texts, double probability, std::int64_t length,
+                 const nn::Tokenizer& tokenizer, std::uint64_t seed, std::int64_t step);
+
 // Turns a share of the tokens of the texts into `unknown`, the added ones excepted. A function of its arguments alone.
 void drop_words(std::vector<nn::Encoding>& texts, double share, std::int64_t unknown, std::uint64_t seed,
                 std::int64_t step);

@@ -78,8 +78,9 @@ Explanation explain(const TrainedClassifier& trained, const std::string& text, s
   result.text = nn::valid_utf8(text);
   result.truncated = trained.tokenizer.encode(text).size() > encoding.size();
   for (std::size_t i = 0; i < encoding.size(); ++i) {
-    result.tokens.push_back(encoding.added[i] ? trained.tokenizer.token(encoding.ids[i])
-                                              : piece_of(text, encoding.offsets[i]));
+    const std::string& token = trained.tokenizer.token(encoding.ids[i]);
+    result.tokens.push_back(encoding.added[i] ? token : piece_of(text, encoding.offsets[i]));
+    result.continues.push_back(token.starts_with(trained.tokenizer.options().continuing_subword_prefix));
   }
   const nn::TokenBatch tokens = nn::pad({&encoding, 1}, trained.tokenizer.pad_id(), device);
   {
@@ -140,9 +141,16 @@ Json page_json(const Explanation& e) {
     for (const auto& head : layer) heads.push_back(levels_of(head));
     attention.push_back(std::move(heads));
   }
-  return {{"tokens", e.tokens},   {"probabilities", e.probabilities}, {"predicted", e.predicted},
-          {"pooling", e.pooling}, {"contributions", e.contributions}, {"difference", e.difference},
-          {"residue", e.residue}, {"truncated", e.truncated},         {"attention", std::move(attention)}};
+  return {{"tokens", e.tokens},
+          {"continues", e.continues},
+          {"probabilities", e.probabilities},
+          {"predicted", e.predicted},
+          {"pooling", e.pooling},
+          {"contributions", e.contributions},
+          {"difference", e.difference},
+          {"residue", e.residue},
+          {"truncated", e.truncated},
+          {"attention", std::move(attention)}};
 }
 
 }  // namespace
@@ -164,8 +172,11 @@ std::vector<std::pair<std::string, std::string>> facts_of(const TrainedClassifie
       fmt::format("{}, {} parameters", s.encoder == "tiny" || s.encoder == "bag" ? s.encoder : "pretrained BERT",
                   format_count(static_cast<double>(trained.record.parameters)));
   if (trained.model->bert) {
-    encoder += fmt::format(", {} layers, {} heads, width {}", trained.bert.num_hidden_layers,
-                           trained.bert.num_attention_heads, trained.bert.hidden_size);
+    const auto counted = [](std::int64_t count, const char* thing) {
+      return fmt::format(", {} {}{}", count, thing, count == 1 ? "" : "s");
+    };
+    encoder += counted(trained.bert.num_hidden_layers, "layer") + counted(trained.bert.num_attention_heads, "head") +
+               fmt::format(", width {}", trained.bert.hidden_size);
   }
   return {{"encoder", encoder}, {"pooling", s.pooling}, {"reads", fmt::format("the first {} tokens", s.length)}};
 }

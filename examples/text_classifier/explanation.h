@@ -8,6 +8,7 @@ namespace heed::examples::classifier {
 struct Explanation {
   std::string text;
   std::vector<std::string> tokens;   // as they stand in the text; [CLS] and [SEP] as such
+  std::vector<bool> continues;       // whether a token goes on with the word of the one before
   std::vector<float> probabilities;  // of each class
   std::int64_t predicted = 0;
   // What the pooling gives each token; sums to 1. Empty where the pooling has no weights (cls, max).

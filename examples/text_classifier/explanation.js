@@ -5,7 +5,7 @@ const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_
 const level = Object.fromEntries([...digits].map((c, i) => [c, i]));
 const percent = (x) => (100 * x).toFixed(1) + '%';
 const isAdded = (text, i) => i === 0 || i === text.tokens.length - 1;
-let text, chosen;
+let text, chosen, zoomed = false;
 
 function element(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -33,6 +33,7 @@ function showTokens(place, values, colour, tell) {
   at(place).replaceChildren(...text.tokens.map((token, i) => {
     const span = element('span', {textContent: token, title: tell(values[i])});
     if (isAdded(text, i)) span.className = 'added';
+    if (text.continues[i]) span.className = 'continues';
     span.style.background = colour(values[i]);
     return span;
   }));
@@ -40,7 +41,7 @@ function showTokens(place, values, colour, tell) {
 
 function showWeights() {
   if (text.pooling.length > 0) {
-    const most = Math.max(...text.pooling);
+    const most = Math.max(...text.pooling, 3 / text.pooling.length);  // weights that are all alike stay pale
     showTokens('pooling', text.pooling, (w) => `rgba(37, 99, 235, ${0.75 * w / most})`, percent);
   } else {
     at('pooling').textContent = 'This pooling gives the tokens no weights.';
@@ -55,7 +56,7 @@ function showWeights() {
 }
 
 // A head as a picture: one pixel per pair.
-function paint(canvas, head, size) {
+function paint(canvas, head) {
   const n = text.tokens.length;
   canvas.width = canvas.height = n;
   const context = canvas.getContext('2d'), image = context.createImageData(n, n);
@@ -64,15 +65,14 @@ function paint(canvas, head, size) {
     image.data.set([255 - 218 * x, 255 - 156 * x, 255 - 20 * x, 255], 4 * i);
   }
   context.putImageData(image, 0, 0);
-  if (size) canvas.style.width = canvas.style.height = size + 'px';
 }
 
 function showGrid() {
   at('layers').hidden = text.attention.length === 0;
   if (text.attention.length === 0) return;
-  const heads = text.attention[0].length, cells = [element('span')];
-  at('grid').style.gridTemplateColumns = `auto repeat(${heads}, auto)`;
-  for (let h = 0; h < heads; ++h) cells.push(element('span', {textContent: `head ${h}`}));
+  const heads = text.attention[0].length, cells = [element('span', {textContent: 'head'})];
+  at('grid').style.gridTemplateColumns = `auto repeat(${heads}, minmax(14px, 76px))`;
+  for (let h = 0; h < heads; ++h) cells.push(element('span', {textContent: h}));
   text.attention.forEach((layer, l) => {
     cells.push(element('span', {textContent: `layer ${l}`}));
     layer.forEach((head, h) => {
@@ -91,9 +91,18 @@ function choose(l, h) {
   for (const button of document.querySelectorAll('#grid button')) button.setAttribute('aria-pressed', button.id === `head-${l}-${h}`);
   chosen = text.attention[l][h];
   at('chosen').textContent = `Layer ${l}, head ${h}`;
-  const n = text.tokens.length;
-  paint(at('matrix'), chosen, Math.max(420, Math.min(1400, 10 * n)));
+  paint(at('matrix'), chosen);
+  zoom(false);
   drawLines(-1);
+}
+
+// The matrix as large as there is room for, beside the lines or below them; or with a cell for every fingertip.
+function zoom(large) {
+  const room = at('large').clientWidth, beside = room - at('lines').clientWidth - 24;
+  const fitting = Math.min(beside >= 420 ? beside : room - 2, 640, Math.max(420, 10 * text.tokens.length));
+  zoomed = large;
+  at('matrix').style.width = at('matrix').style.height = (large ? Math.max(fitting, 14 * text.tokens.length) : fitting) + 'px';
+  at('matrix').style.cursor = large ? 'zoom-out' : 'zoom-in';
 }
 
 function svg(name, attributes, content) {
@@ -105,8 +114,9 @@ function svg(name, attributes, content) {
 
 // The head view: who looks on the left, at whom on the right. `from` < 0 shows all tokens' lines.
 function drawLines(from) {
-  const n = text.tokens.length, row = 17, left = 150, right = 300, lines = at('lines');
-  lines.setAttribute('width', 450);
+  const n = text.tokens.length, row = 17, lines = at('lines'), width = Math.min(450, at('large').clientWidth - 2);
+  const left = width / 3, right = 2 * width / 3, letters = Math.floor(width / 25);
+  lines.setAttribute('width', width);
   lines.setAttribute('height', n * row + 8);
   const parts = [];
   for (let i = from < 0 ? 0 : from; i < (from < 0 ? n : from + 1); ++i) {
@@ -117,18 +127,27 @@ function drawLines(from) {
         'stroke-width': 2.5, 'stroke-opacity': w}));
     }
   }
-  const short = (token) => token.length > 18 ? token.slice(0, 17) + '…' : token;
+  const short = (token) => token.length > letters ? token.slice(0, letters - 1) + '…' : token;
   text.tokens.forEach((token, i) => {
     const looking = svg('text', {x: left, y: i * row + 14, 'text-anchor': 'end'}, short(token));
     if (i === from) looking.setAttribute('class', 'on');
-    looking.onmouseenter = () => { if (i !== from) drawLines(i); };
+    looking.onmouseenter = looking.onclick = () => { if (i !== from) drawLines(i); };
     parts.push(looking, svg('text', {x: right, y: i * row + 14}, short(token) + (from >= 0 && weight(chosen, from, i) >= 0.01 ?
       `  ${percent(weight(chosen, from, i))}` : '')));
   });
   lines.replaceChildren(...parts);
+  at('cell').textContent = from < 0 ? '\u00a0' : mostLookedAt(from);
+}
+
+// In words, since what a token looks at may have been scrolled away.
+function mostLookedAt(from) {
+  const order = text.tokens.map((_, to) => to).sort((a, b) => weight(chosen, from, b) - weight(chosen, from, a));
+  return `“${text.tokens[from]}” looks at ` + order.slice(0, 5).map((to) => `“${text.tokens[to]}” ${percent(weight(chosen, from, to))}`).join(', ');
 }
 
 at('lines').onmouseleave = () => drawLines(-1);
+at('matrix').onclick = () => zoom(!zoomed);
+window.onresize = () => { zoom(zoomed); drawLines(-1); };
 at('matrix').onmousemove = (event) => {
   const n = text.tokens.length, box = at('matrix').getBoundingClientRect();
   const to = Math.min(n - 1, Math.floor((event.clientX - box.left) / box.width * n));

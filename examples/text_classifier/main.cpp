@@ -38,6 +38,7 @@ void add_settings(CLI::App& verb, SettingFlags& flags) {
   add("--dropout", "dropout", double(), "Dropout of the encoder");
   add("--attention-dropout", "attention_dropout", double(), "Dropout of the encoder's attention weights");
   add("--pooled-dropout", "pooled_dropout", double(), "Dropout of the text's vector");
+  add("--piece-dropout", "piece_dropout", double(), "Probability that training takes smaller pieces of a word");
   add("--word-dropout", "word_dropout", double(), "Share of the tokens that training hides");
   add("--frozen", "frozen", bool(), "true: a pretrained encoder keeps its weights");
   add("--epochs", "epochs", std::int64_t(), "Passes over the data");

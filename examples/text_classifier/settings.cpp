@@ -22,6 +22,7 @@ void for_each_setting(SettingsType& s, Visit&& visit) {
   visit("dropout", s.dropout);
   visit("attention_dropout", s.attention_dropout);
   visit("pooled_dropout", s.pooled_dropout);
+  visit("piece_dropout", s.piece_dropout);
   visit("word_dropout", s.word_dropout);
   visit("frozen", s.frozen);
   visit("epochs", s.epochs);
@@ -72,6 +73,7 @@ void check_settings(const Settings& s) {
   require_share("dropout", s.dropout);
   require_share("attention_dropout", s.attention_dropout);
   require_share("pooled_dropout", s.pooled_dropout);
+  require_share("piece_dropout", s.piece_dropout);
   require_share("word_dropout", s.word_dropout);
   require_share("warm_up", s.warm_up);
   require_share("average", s.average);

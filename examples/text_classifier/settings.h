@@ -28,6 +28,7 @@ struct Settings {
   double dropout = 0.1;            // of the encoder
   double attention_dropout = 0.1;  // on the encoder's attention weights
   double pooled_dropout = 0.1;     // on the text's vector
+  double piece_dropout = 0;        // probability that training passes over a word piece and takes smaller ones
   double word_dropout = 0;         // share of the tokens that a training step reads as unknown
 
   // ---- Training

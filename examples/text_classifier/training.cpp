@@ -59,6 +59,16 @@ std::string fingerprint(const EncodedCorpus& corpus) {
   return fmt::format("{} texts ({:016x})", corpus.size(), hash);
 }
 
+// Some texts as a training step reads them.
+EncodedCorpus part_to_learn(const EncodedCorpus& corpus, std::span<const std::int64_t> members,
+                            const Settings& settings, const nn::Tokenizer& tokenizer, std::int64_t step) {
+  EncodedCorpus part = select(corpus, members);
+  if (settings.piece_dropout > 0)
+    drop_pieces(part.texts, settings.piece_dropout, settings.length, tokenizer, settings.seed, step);
+  if (settings.word_dropout > 0) drop_words(part.texts, settings.word_dropout, tokenizer.unk_id(), settings.seed, step);
+  return part;
+}
+
 std::int64_t epochs_without_gain(const TrainingRecord& record) {
   double best = -1;
   std::int64_t waited = 0;
@@ -102,11 +112,8 @@ TrainingRecord train(TextClassifier& model, const Settings& settings, const Enco
     if (settings.frozen) model.bert->eval();
     const auto batches = training_batches(corpus, settings.batch, settings.seed, epoch);
     for (auto b = static_cast<std::size_t>(run.steps_taken()); b < batches.size(); ++b) {
-      EncodedCorpus part = select(corpus, batches[b]);
-      if (settings.word_dropout > 0) {
-        drop_words(part.texts, settings.word_dropout, tokenizer.unk_id(), settings.seed,
-                   (epoch << 32) + static_cast<std::int64_t>(b));
-      }
+      const EncodedCorpus part =
+          part_to_learn(corpus, batches[b], settings, tokenizer, (epoch << 32) + static_cast<std::int64_t>(b));
       const Batch batch = batch_of(part, tokenizer.pad_id(), options.device);
       run.step(cross_entropy(model(batch.tokens).logits, batch.labels,
                              {.weight = weight, .label_smoothing = settings.label_smoothing}),

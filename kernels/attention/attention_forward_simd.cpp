@@ -8,12 +8,14 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/attention/scratch.h"
+#include "kernels/cpu/bf16_pairs.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_forward_simd.cpp"
 #include <hwy/foreach_target.h>  // before highway.h
 
 #include "kernels/attention/blocks-inl.h"
+#include "kernels/attention/pairs-inl.h"
 #include "kernels/attention/scores-inl.h"
 #include "kernels/attention/tiles-inl.h"
 
@@ -94,42 +96,133 @@ void take_strip(const Problem& problem, const AttentionSequence& sequence, const
   }
 }
 
+// What a chunk multiplies: its queries, and a block of keys and values, copied into the order in which the products read
+// them.
+struct FloatFactors {
+  const Problem& problem;
+  const AttentionSequence& sequence;
+  std::int64_t g, width = padded(problem.value_dim());
+  HeadRows keys{{problem.key, sequence.batch, g, sequence.first_key}, problem.key_factor()};
+  HeadRows values{{problem.value, sequence.batch, g, sequence.first_key}};
+  float *query, *panels, *copy;
+  Right value_rows{};
+
+  FloatFactors(const Problem& problem, const AttentionSequence& sequence, const ForwardPlan& plan, std::int64_t g,
+               Arena& arena)
+      : problem(problem),
+        sequence(sequence),
+        g(g),
+        query(arena.take(plan.rows * padded(problem.head_dim()))),
+        panels(arena.take(plan.key_block * padded(problem.head_dim()))),
+        copy(arena.take(plan.key_block * std::max(padded(problem.head_dim()), width))) {}
+  static std::int64_t size(const Problem& p, const ForwardPlan& plan) {
+    const std::int64_t depth = padded(p.head_dim());
+    return plan.rows * depth + plan.key_block * (depth + std::max(depth, padded(p.value_dim())));
+  }
+
+  void load_queries(std::int64_t first, std::int64_t count) {
+    gather_queries(problem, problem.query, sequence, g, first, count, query);
+  }
+  void load_keys(std::int64_t j, std::int64_t n) {
+    keys.panels(j, n, copy, panels);
+    value_rows = values.rows(j, n, copy);
+  }
+  // scores = queries [row, row + height) of the chunk times the keys of the block in `columns`
+  void multiply_keys(std::int64_t row, std::int64_t height, const Columns& columns, float* scores) const {
+    const std::int64_t depth = padded(problem.head_dim());
+    multiply_panels({query + row * depth, depth, 1}, height, panels, problem.head_dim(), columns.begin, columns.end,
+                    scores, most_columns);
+  }
+  // output [height, width] += weights times the values in `columns`, of which there are n
+  void add_values(float* weights, std::int64_t height, const Columns& columns, std::int64_t n, float* output) const {
+    multiply<true>({weights + columns.begin, most_columns, 1}, height,
+                   {value_rows.data + columns.begin * value_rows.row_step, value_rows.row_step}, width,
+                   std::min(columns.end, n) - columns.begin, output, width);
+  }
+};
+
+#if HEED_HAS_PAIRS
+// The same in pairs of bf16: queries and keys along their coordinates, weights and values along the keys.
+struct PairFactors {
+  const Problem& problem;
+  const AttentionSequence& sequence;
+  std::int64_t g, depth = pairs(problem.head_dim()), width = padded(problem.value_dim());
+  Head keys{problem.key, sequence.batch, g, sequence.first_key};
+  Head values{problem.value, sequence.batch, g, sequence.first_key};
+  float *query, *panels, *key_copy, *value_pairs, *value_copy;
+
+  PairFactors(const Problem& problem, const AttentionSequence& sequence, const ForwardPlan& plan, std::int64_t g,
+              Arena& arena)
+      : problem(problem),
+        sequence(sequence),
+        g(g),
+        query(arena.take(plan.rows * depth)),
+        panels(arena.take(plan.key_block * depth)),
+        key_copy(arena.take(plan.key_block * depth)),
+        value_pairs(arena.take(pairs(plan.key_block) * width)),
+        value_copy(arena.take(two_rows(width))) {}
+  static std::int64_t size(const Problem& p, const ForwardPlan& plan) {
+    const std::int64_t width = padded(p.value_dim());
+    return (plan.rows + 2 * plan.key_block) * pairs(p.head_dim()) + pairs(plan.key_block) * width + two_rows(width);
+  }
+
+  void load_queries(std::int64_t first, std::int64_t count) {
+    for (std::int64_t r = 0; r < count; ++r) {
+      const std::int64_t head = (first + r) / sequence.queries, i = (first + r) % sequence.queries;
+      const Head rows(problem.query, sequence.batch, g * problem.group() + head, sequence.first_query);
+      gather_pair_row(problem.query, rows.row(i), depth, 0, query + r * depth);
+    }
+  }
+  void load_keys(std::int64_t j, std::int64_t n) {
+    const std::uint32_t signs = problem.key_factor() < 0 ? 0x80008000u : 0;
+    for (std::int64_t r = 0; r < n; ++r)
+      gather_pair_row(problem.key, keys.row(j + r), depth, signs, key_copy + r * depth);
+    transpose_to_panels(key_copy, depth, n, depth, panels);
+    interleave_rows(values, j, n, value_copy, value_pairs);
+  }
+  void multiply_keys(std::int64_t row, std::int64_t height, const Columns& columns, float* scores) const {
+    multiply_panels<PairTiles>({query + row * depth, depth, 1}, height, panels, depth, columns.begin, columns.end,
+                               scores, most_columns);
+  }
+  void add_values(float* weights, std::int64_t height, const Columns& columns, std::int64_t n, float* output) const {
+    for (std::int64_t r = 0; r < height; ++r)
+      round_to_pairs(weights + r * most_columns + columns.begin, columns.end - columns.begin);
+    multiply<true, PairTiles>({weights + columns.begin, most_columns, 1}, height,
+                              {value_pairs + pairs(columns.begin) * width, width}, width,
+                              pairs(std::min(columns.end, n) - columns.begin), output, width);
+  }
+};
+#endif
+
 // Rows [first, first + count) of the queries that share key head g, against the keys [begin, end) of sequence s.
+template <class Factors>
 void forward_chunk(const Problem& problem, const ForwardPlan& plan, std::int64_t s, std::int64_t g, std::int64_t first,
                    std::int64_t count, std::int64_t begin, std::int64_t end, const Running& running, Arena arena) {
   const AttentionSequence sequence = visible_part(problem, s);
-  const std::int64_t depth = padded(problem.head_dim()), width = padded(problem.value_dim());
-  const HeadRows keys_of_head{{problem.key, sequence.batch, g, sequence.first_key}, problem.key_factor()};
-  const HeadRows values_of_head{{problem.value, sequence.batch, g, sequence.first_key}};
-  float* const query = arena.take(plan.rows * depth);
+  const std::int64_t width = padded(problem.value_dim());
+  Factors factors(problem, sequence, plan, g, arena);
   float* const scores = arena.take(strip_rows * most_columns);
-  float* const panels = arena.take(plan.key_block * depth);
-  float* const copy = arena.take(plan.key_block * std::max(depth, width));
   DropoutWords dropout(problem.options);
   running.clear(count, width);
-  gather_queries(problem, problem.query, sequence, g, first, count, query);
+  factors.load_queries(first, count);
 
   const AttentionSpan keys = keys_of_chunk(problem, sequence, first, count);
   begin = std::max(begin, round_down(keys.begin, vector_floats));
   end = std::min(end, keys.end);
   for (std::int64_t j = begin; j < end; j += plan.key_block) {
     const std::int64_t n = std::min(plan.key_block, end - j);
-    keys_of_head.panels(j, n, copy, panels);
-    const Right values = values_of_head.rows(j, n, copy);
+    factors.load_keys(j, n);
     for (std::int64_t row = 0; row < count; row += strip_rows) {
       QueryRow rows[strip_rows];
       const std::int64_t height = strip_of(problem, sequence, g, first + row, std::min(strip_rows, count - row), rows);
       const Columns columns = columns_of(rows, height, j, n);
       if (columns.is_empty()) continue;
-      multiply_panels({query + row * depth, depth, 1}, height, panels, problem.head_dim(), columns.begin, columns.end,
-                      scores, most_columns);
+      factors.multiply_keys(row, height, columns, scores);
       for (std::int64_t r = 0; r < height; ++r)
         finish_scores(problem, s, sequence, rows[r], columns, scores + r * most_columns);
       take_strip(problem, sequence, rows, height, columns, scores, running, row, width,
                  problem.options.dropout > 0 ? &dropout : nullptr);
-      multiply<true>({scores + columns.begin, most_columns, 1}, height,
-                     {values.data + columns.begin * values.row_step, values.row_step}, width,
-                     std::min(columns.end, n) - columns.begin, running.output + row * width, width);
+      factors.add_values(scores, height, columns, n, running.output + row * width);
     }
   }
 }
@@ -196,15 +289,15 @@ void join_parts(const Running* parts, std::int64_t count, std::int64_t rows, std
   }
 }
 
-void forward(const View& query, const View& key, const View& value, const AttentionOptions& options, const View& output,
-             const View& log_sum_exp, const AttentionWorkspace& workspace) {
+template <class Factors>
+void forward_with(const View& query, const View& key, const View& value, const AttentionOptions& options,
+                  const View& output, const View& log_sum_exp, const AttentionWorkspace& workspace) {
   const Problem problem{query, key, value, options};
   const ForwardPlan plan(problem);
   const std::int64_t chunks = problem.sequences() * problem.key_heads() * plan.chunks;
   const std::int64_t depth = padded(problem.head_dim()), width = padded(problem.value_dim());
   const std::int64_t running_size = Running::size(plan.rows, width);
-  const std::int64_t scratch =
-      running_size + plan.rows * depth + strip_rows * most_columns + plan.key_block * (depth + std::max(depth, width));
+  const std::int64_t scratch = running_size + strip_rows * most_columns + Factors::size(problem, plan);
   float* const parts = plan.splits == 1 ? nullptr
                                         : static_cast<float*>(workspace(chunks * plan.splits * running_size *
                                                                         static_cast<std::int64_t>(sizeof(float))));
@@ -226,7 +319,7 @@ void forward(const View& query, const View& key, const View& value, const Attent
     if (c.count <= 0) return;
     const std::int64_t begin = task % plan.splits * plan.split_keys;
     const Running running = plan.splits == 1 ? Running(arena, plan.rows, width) : part(task);
-    forward_chunk(problem, plan, c.s, c.g, c.first, c.count, begin, begin + plan.split_keys, running, arena);
+    forward_chunk<Factors>(problem, plan, c.s, c.g, c.first, c.count, begin, begin + plan.split_keys, running, arena);
     if (plan.splits == 1) finish_chunk(problem, c.s, c.g, c.first, c.count, running, output, log_sum_exp);
   });
   if (plan.splits == 1) return;
@@ -240,6 +333,15 @@ void forward(const View& query, const View& key, const View& value, const Attent
       finish_chunk(problem, c.s, c.g, c.first, c.count, running[0], output, log_sum_exp);
     }
   });
+}
+
+void forward(const View& query, const View& key, const View& value, const AttentionOptions& options, const View& output,
+             const View& log_sum_exp, const AttentionWorkspace& workspace) {
+#if HEED_HAS_PAIRS
+  if (query.dtype == Dtype::bf16 && has_bf16_pairs() && allow_bf16_pairs)
+    return forward_with<PairFactors>(query, key, value, options, output, log_sum_exp, workspace);
+#endif
+  forward_with<FloatFactors>(query, key, value, options, output, log_sum_exp, workspace);
 }
 
 }  // namespace

@@ -89,38 +89,46 @@ HWY_NOINLINE void multiply_tile(const float* a, std::int64_t a_row, std::int64_t
 using Tile = void (*)(const float*, std::int64_t, std::int64_t, const float*, std::int64_t, std::int64_t, float*,
                       std::int64_t);
 
-// The tile of each size, at [rows - 1][vectors - 1].
 template <bool accumulate>
+struct FloatTiles {
+  template <int rows, int vectors>
+  static constexpr Tile tile = &multiply_tile<rows, vectors, accumulate>;
+};
+
+// The tile of each size, at [rows - 1][vectors - 1].
+template <class Tiles>
 inline constexpr auto tile_of_size = []<std::size_t... i>(std::index_sequence<i...>) {
   constexpr auto count = static_cast<std::size_t>(tile_vectors);
   std::array<std::array<Tile, count>, strip_rows> tiles{};
   ((tiles[i / count][i % count] =
-        &multiply_tile<static_cast<int>(i / count + 1), static_cast<int>(i % count + 1), accumulate>),
+        Tiles::template tile<static_cast<int>(i / count + 1), static_cast<int>(i % count + 1)>),
    ...);
   return tiles;
 }
 (std::make_index_sequence<static_cast<std::size_t>(strip_rows* tile_vectors)>());
 
 // c [rows, width] = a [rows, depth] b [depth, width], or increased by it; width in whole vectors.
-template <bool accumulate>
+template <bool accumulate, template <bool> class Tiles = FloatTiles>
 HWY_INLINE void multiply(Left a, std::int64_t rows, Right b, std::int64_t width, std::int64_t depth, float* c,
                          std::int64_t c_step) {
   for (std::int64_t v = 0; v < width; v += panel_width) {
     const auto vectors = static_cast<std::size_t>(std::min(tile_vectors, (width - v) / vector_floats));
     for (std::int64_t r = 0; r < rows; r += strip_rows) {
       const auto height = static_cast<std::size_t>(std::min(strip_rows, rows - r));
-      tile_of_size<accumulate>[height - 1][vectors - 1](a.data + r * a.row_step, a.row_step, a.depth_step, b.data + v,
-                                                        b.row_step, depth, c + r * c_step + v, c_step);
+      tile_of_size<Tiles<accumulate>>[height - 1][vectors - 1](
+          a.data + r * a.row_step, a.row_step, a.depth_step, b.data + v, b.row_step, depth, c + r * c_step + v, c_step);
     }
   }
 }
 
 // c[r, j] = a[r] . x[j] for rows [0, rows), at most strip_rows, and j in [begin, end), whole vectors; x in panels.
+template <template <bool> class Tiles = FloatTiles>
 HWY_INLINE void multiply_panels(Left a, std::int64_t rows, const float* panels, std::int64_t depth, std::int64_t begin,
                                 std::int64_t end, float* c, std::int64_t c_step) {
   for (std::int64_t j = begin; j < end;) {
     const std::int64_t panel = round_down(j, panel_width), stop = std::min(end, panel + panel_width);
-    multiply<false>(a, rows, {panels + panel * depth + (j - panel), panel_width}, stop - j, depth, c + j, c_step);
+    multiply<false, Tiles>(a, rows, {panels + panel * depth + (j - panel), panel_width}, stop - j, depth, c + j,
+                           c_step);
     j = stop;
   }
 }

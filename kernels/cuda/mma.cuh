@@ -23,6 +23,24 @@ __device__ inline void mma_bf16(float (&c)[4], const std::uint32_t (&a)[4], std:
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// c += a b, f32 cut to tf32 (its upper 19 bits), with f32 accumulation. Fragments of mma.m16n8k8:
+//   a [16, 8]    registers 0..3: rows group, group + 8, group, group + 8; column member, the last two member + 4
+//   b [8, 8]     registers 0, 1: row member, and 4 further down; column group
+//   c [16, 8]    as above
+__device__ inline void mma_tf32(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// The nearest tf32, as the word that mma_tf32 takes.
+__device__ inline std::uint32_t round_tf32(float x) {
+  std::uint32_t word;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(word) : "f"(x));
+  return word;
+}
+
 // Four 8 x 8 matrices of 16-bit elements from shared memory. Lane l passes the address of row l%8 of matrix l/8 (16
 // bytes, aligned); word r receives matrix r, of which each lane holds row l/4, columns 2 (l%4) and the next.
 __device__ inline void load_matrices(std::uint32_t (&words)[4], std::uint32_t address) {

@@ -167,6 +167,35 @@ TEST_CASE("classifier: hidden words are as many as asked for, and never [CLS] or
   CHECK_NE(texts[0].ids, other[0].ids);
 }
 
+TEST_CASE("classifier: words in pieces spell what they spelt, as often as asked for, and no longer than allowed") {
+  const nn::Tokenizer tokenizer({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "##b", "##c", "ab", "abc"});
+  std::string line;
+  for (int i = 0; i < 5000; ++i) line += i % 2 == 0 ? "abc " : "a ";
+  const std::vector<nn::Encoding> before = {tokenizer.encode(line), tokenizer.encode("")};
+  const auto dropped = [&](std::int64_t length, std::int64_t step) {
+    std::vector<nn::Encoding> texts = before;
+    drop_pieces(texts, 0.2, length, tokenizer, 5, step);
+    return texts;
+  };
+  const std::vector<nn::Encoding> texts = dropped(100'000, 6);
+  CHECK_EQ(tokenizer.decode(texts[0].ids), tokenizer.decode(before[0].ids));
+  CHECK_EQ(texts[1].ids, before[1].ids);
+  const auto share = [&](const char* token) {
+    return static_cast<double>(std::count(texts[0].ids.begin(), texts[0].ids.end(), *tokenizer.find(token))) / 2500;
+  };
+  CHECK_EQ(share("abc"), doctest::Approx(0.8).epsilon(0.05));
+  CHECK_EQ(share("ab"), doctest::Approx(0.2 * 0.8).epsilon(0.1));
+  CHECK_EQ(share("a"), doctest::Approx(1 + 0.2 * 0.2).epsilon(0.1));
+  CHECK_EQ(texts[0].added.size(), texts[0].size());
+  CHECK_EQ(texts[0].offsets.size(), texts[0].size());
+  CHECK_EQ(dropped(100'000, 6)[0].ids, texts[0].ids);
+  CHECK_NE(dropped(100'000, 7)[0].ids, texts[0].ids);
+  const nn::Encoding cut = dropped(1000, 6)[0];
+  CHECK_EQ(cut.size(), 1000);
+  CHECK_EQ(cut.ids.front(), tokenizer.cls_id());
+  CHECK_EQ(cut.ids.back(), tokenizer.sep_id());
+}
+
 TEST_CASE("classifier: figures are scikit-learn's") {
   // sklearn.metrics.precision_recall_fscore_support([0,0,0,1,1,2], [0,0,1,1,0,0], labels=[0,1,2,3])
   const std::vector<std::int64_t> truth = {0, 0, 0, 1, 1, 2}, predicted = {0, 0, 1, 1, 0, 0};

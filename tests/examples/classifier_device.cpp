@@ -63,7 +63,7 @@ TEST_CASE("classifier: training on the device gives the losses of the CPU, dropo
   tiny.heads = 2;
   tiny.width = tiny.hidden = 16;
   tiny.length = 32;
-  tiny.word_dropout = 0.1;
+  tiny.word_dropout = tiny.piece_dropout = 0.1;
   tiny.average = 0.9;
   tiny.batch = 8;
   tiny.epochs = 2;

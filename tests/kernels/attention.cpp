@@ -10,6 +10,7 @@
 
 #include "engine/allocator.h"
 #include "engine/autograd.h"
+#include "kernels/cpu/bf16_pairs.h"
 #include "tests/harness/examine.h"
 #include "tests/kernels/attention_problem.h"
 #include "tests/kernels/instruction_sets.h"
@@ -144,6 +145,59 @@ TEST_CASE("fused attention: windows, lengths, groups, dropout, scales, softcap, 
     p.dtype = dtype;
     verify_attention("all of it", p);
   }
+}
+
+TEST_CASE("fused attention: a window that ends in one block of keys for some queries of a strip") {
+  verify_attention("", {.heads = 1, .key_heads = 1, .queries = 600, .keys = 600, .options = {.window = 20}},
+                   Variants::fast);
+}
+
+TEST_CASE("fused attention: bf16, with the processor's products of pairs and without") {
+  for (const bool allowed : {true, false}) {
+    CAPTURE(allowed);
+    kernels::allow_bf16_pairs = allowed;
+    for (const auto& [queries, keys] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+             {1, 1}, {1, 239}, {7, 65}, {13, 15}, {113, 203}, {5, 513}, {3, 2300}}) {
+      for (const Causal causal : {Causal::none, Causal::top_left, Causal::bottom_right})
+        verify_attention("lengths",
+                         {.queries = queries, .keys = keys, .options = {.causal = causal}, .dtype = Dtype::bf16},
+                         Variants::fast);
+    }
+    for (const std::int64_t dim : {1, 2, 3, 15, 16, 17, 59, 64, 111, 128, 255, 256}) {
+      verify_attention("dimensions",
+                       {.queries = 20, .keys = 33, .head_dim = dim, .value_dim = 257 - dim, .dtype = Dtype::bf16},
+                       Variants::fast);
+      verify_attention("transposed, negative scale",
+                       {.queries = 9,
+                        .keys = 21,
+                        .head_dim = dim,
+                        .value_dim = dim,
+                        .options = {.scale = -0.3},
+                        .transposed = true,
+                        .dtype = Dtype::bf16},
+                       Variants::fast);
+    }
+    AttentionProblem all = everything();
+    all.dtype = Dtype::bf16;
+    verify_attention("all of it", all, Variants::fast);
+    verify_attention("packed",
+                     {.heads = 4,
+                      .key_heads = 2,
+                      .head_dim = 16,
+                      .value_dim = 24,
+                      .options = {.causal = Causal::bottom_right, .dropout = 0.2},
+                      .dtype = Dtype::bf16,
+                      .query_lengths = {7, 0, 64, 3, 1, 30},
+                      .key_lengths = {12, 5, 64, 0, 1, 131}},
+                     Variants::fast);
+    // Every other number of a row, so that no copy is a plain one.
+    const Tensor wide = uniform({1, 2, 9, 32}, -1, 1, {}, 1).to(Dtype::bf16), sparse = wide.slice(3, 0, 32, 2);
+    const auto attend = [&](const Tensor& x) {
+      return scaled_dot_product_attention(x, x, x, {.path = AttentionPath::fused}).output;
+    };
+    CHECK_EQ(distance(attend(sparse), attend(sparse.contiguous())), 0);
+  }
+  kernels::allow_bf16_pairs = true;
 }
 
 TEST_CASE("fused attention: packed batches") {

@@ -37,6 +37,13 @@ Tensor input(const AttentionProblem& p, std::int64_t heads, std::int64_t length,
   return p.transposed && !p.is_packed() ? x.transpose(1, 2) : x;
 }
 
+double largest(const Tensor& x) {
+  double result = 0;
+  for (const double value : x.to_vector<double>())
+    if (std::isfinite(value)) result = std::max(result, std::abs(value));
+  return result;
+}
+
 }  // namespace
 
 std::vector<Tensor> attention_inputs(const AttentionProblem& p) {
@@ -74,12 +81,12 @@ Cotangents random_cotangents(const AttentionProblem& p, const Attention& y) {
 // `truth`. With l and l + e the log-sum-exp there and here, and delta and delta + f their doutput . output, such a
 // backward makes, of p (dweights - delta + dlog_sum_exp),
 //   p exp(-e) (dweights - delta - f + dlog_sum_exp),
-// and so computes the gradients of other cotangents: exp(-e) doutput, exp(-e) (dlog_sum_exp - f). delta is a sum in f32.
+// and so computes the gradients of other cotangents: exp(-e) doutput, exp(-e) (dlog_sum_exp - f). delta is in f32.
 Cotangents rounded_cotangents(const AttentionProblem& p, const Cotangents& exact, const AttentionResults& truth,
                               const Attention& rounded) {
   const auto like_statistic = [&](const Tensor& x) { return p.is_packed() ? x.transpose(0, 1) : x; };
-  const auto delta = [&](const Tensor& doutput, const Tensor& output) {
-    return like_statistic(sum(doutput * output, {-1}));
+  const auto delta = [&](const Tensor& doutput, const Tensor& output) {  // a product too: added up as the others are
+    return like_statistic(matmul(doutput.unsqueeze(-2), output.unsqueeze(-1)).squeeze(-1).squeeze(-1));
   };
   const Tensor dy = exact.doutput.to(Dtype::f64);
   const Tensor e = rounded.log_sum_exp.detach().to(Dtype::f64) - truth[1].second;
@@ -141,7 +148,8 @@ double distance(const Tensor& x, const Tensor& truth) {
 }
 
 AttentionOracle::AttentionOracle(const AttentionProblem& p)
-    : problem(p), truth(run_attention(p, Dtype::f64, AttentionPath::composed)), errors_(truth.size()) {
+    : problem(p), truth(run_attention(p, Dtype::f64, AttentionPath::composed)) {
+  for (const auto& [name, right] : truth) errors_.push_back(0x1p-24 * largest(right));
   take_sample();
 }
 

@@ -134,6 +134,26 @@ TEST_CASE("tokenizer: bytes that are not UTF-8 count as U+FFFD, one per maximal 
   CHECK_EQ(pairs_of(encoding.offsets)[1], std::pair<std::int64_t, std::int64_t>(2, 3));
 }
 
+TEST_CASE("tokenizer: a token falls into the pieces that are not passed over") {
+  const Tokenizer tokenizer({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "##b", "##c", "ab", "abc", "##bc", "qx"});
+  const auto split = [&](const char* token, std::vector<bool> answers) {
+    std::size_t next = 0;
+    const Ids ids = tokenizer.split(*tokenizer.find(token), [&] { return answers.at(next++); });
+    CHECK_EQ(next, answers.size());
+    std::string text;
+    for (const std::int64_t id : ids) text += " " + tokenizer.token(id);
+    return text;
+  };
+  CHECK_EQ(split("abc", {false, false}), " abc");
+  CHECK_EQ(split("abc", {false, true}), " ab ##c");
+  CHECK_EQ(split("abc", {true, true, false}), " a ##bc");
+  CHECK_EQ(split("abc", {true, true, true}), " a ##b ##c");
+  CHECK_EQ(split("##bc", {true}), " ##b ##c");
+  CHECK_EQ(split("a", {}), " a");
+  CHECK_EQ(split("qx", {}), " qx");  // it has no parts
+  CHECK_EQ(split("[SEP]", {}), " [SEP]");
+}
+
 TEST_CASE("tokenizer: batches are filled up to their longest") {
   const Tokenizer tokenizer = small_tokenizer();
   const std::vector<Encoding> encodings = {tokenizer.encode("a"), tokenizer.encode("unable !", "a")};

@@ -16,8 +16,14 @@ using MaskGradientFunction = void(View query, View key, View value, const Attent
                                   View log_sum_exp, View doutput, View dlog_sum_exp, View dmask,
                                   const AttentionWorkspace&, Stream);
 
-ForwardFunction forward_fma, forward_mma;
-BackwardFunction backward_fma, backward_mma, backward_mma_pipelined, backward_mma_atomic;
+ForwardFunction forward_fma, forward_mma, forward_tf32;
+BackwardFunction backward_fma, backward_mma, backward_mma_pipelined, backward_mma_atomic, backward_tf32;
 MaskGradientFunction mask_gradient_fma;
+
+// What the tf32x3 variants do by themselves, forward and backward alike.
+inline constexpr int tf32_max_dim = 128;
+inline bool tf32_fits(const View& query, const View& value) {
+  return query.dtype == Dtype::f32 && query.shape[3] <= tf32_max_dim && value.shape[3] <= tf32_max_dim;
+}
 
 }  // namespace heed::kernels::attention

@@ -43,12 +43,13 @@ __global__ void naive_softmax(const Problem p, const ForwardOf<T> x, float* scor
   const int i = blockIdx.x * naive_threads + threadIdx.x;
   if (i >= q.queries) return;
   float* const row = scores + head.place(i, 0);
-  float largest = -INFINITY, sum = 0;
+  float largest = -INFINITY;
+  double total = 0;  // one thread adds them all up, one by one
   for (int j = 0; j < q.keys; ++j) largest = fmaxf(largest, row[j]);
   const float from = largest == -INFINITY ? 0 : largest;
-  for (int j = 0; j < q.keys; ++j) sum += row[j] = expf(row[j] - from);
+  for (int j = 0; j < q.keys; ++j) total += row[j] = expf(row[j] - from);
   DropoutFactors factors(p);
-  const float inverse = sum == 0 ? 0 : 1 / sum;
+  const float sum = static_cast<float>(total), inverse = sum == 0 ? 0 : 1 / sum;
   for (int j = 0; j < q.keys; ++j) row[j] *= inverse * (p.dropout ? factors(head.place(i, j)) : 1);
   *x.log_sum_exp.row(q.batch, h, q.first_query + i) = from + logf(sum);
 }

@@ -1,0 +1,118 @@
+// Products of bf16 on processors that multiply pairs of them (AVX512_BF16): one instruction takes from each factor 32 bits,
+// two neighbours along the depth, and adds both products to a float. So a factor is in memory what a factor of floats is
+// (tiles-inl.h), of half the depth. Included once per instruction set (Highway's foreach_target), hence the unusual guard.
+#if defined(HEED_KERNELS_ATTENTION_PAIRS_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEED_KERNELS_ATTENTION_PAIRS_INL_H
+#undef HEED_KERNELS_ATTENTION_PAIRS_INL_H
+#else
+#define HEED_KERNELS_ATTENTION_PAIRS_INL_H
+#endif
+
+#include <cstring>
+
+#include "kernels/attention/blocks-inl.h"
+#include "kernels/attention/tiles-inl.h"
+
+// Highway of this age knows no such instruction set, so functions name it themselves.
+#undef HEED_HAS_PAIRS
+#if HWY_ARCH_X86_64 && HWY_TARGET == HWY_AVX3 && HWY_COMPILER_GCC
+#define HEED_HAS_PAIRS 1
+#else
+#define HEED_HAS_PAIRS 0
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace heed::kernels::HWY_NAMESPACE {
+
+// Of a row of `dim` numbers, in pairs.
+constexpr std::int64_t pairs(std::int64_t dim) {
+  return (dim + 1) / 2;
+}
+
+#if HEED_HAS_PAIRS
+
+// As multiply_tile, of pairs.
+template <int rows, int vectors, bool accumulate>
+HWY_NOINLINE __attribute__((target("avx512bf16"))) void multiply_pair_tile(const float* a, std::int64_t a_row,
+                                                                           std::int64_t a_depth, const float* b,
+                                                                           std::int64_t b_row, std::int64_t depth,
+                                                                           float* c, std::int64_t c_step) {
+  __m512 sum[rows][vectors];
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < vectors; ++v) sum[r][v] = _mm512_setzero_ps();
+  for (std::int64_t k = 0; k < depth; ++k, a += a_depth, b += b_row) {
+    __m512i row[vectors];
+    for (int v = 0; v < vectors; ++v) row[v] = _mm512_loadu_si512(b + v * vector_floats);
+    for (int r = 0; r < rows; ++r) {
+      const __m512i x = _mm512_castps_si512(_mm512_set1_ps(a[r * a_row]));
+      for (int v = 0; v < vectors; ++v)
+        sum[r][v] = _mm512_dpbf16_ps(sum[r][v], reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(row[v]));
+    }
+  }
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < vectors; ++v) {
+      float* const to = c + r * c_step + v * vector_floats;
+      _mm512_storeu_ps(to, accumulate ? _mm512_add_ps(_mm512_loadu_ps(to), sum[r][v]) : sum[r][v]);
+    }
+  }
+}
+
+template <bool accumulate>
+struct PairTiles {
+  template <int rows, int vectors>
+  static constexpr Tile tile = &multiply_pair_tile<rows, vectors, accumulate>;
+};
+
+// x [n] in whole vectors, to bf16, from the start of x on.
+HWY_NOINLINE __attribute__((target("avx512bf16"))) inline void round_to_pairs(float* x, std::int64_t n) {
+  auto* const to = reinterpret_cast<std::uint16_t*>(x);
+  for (std::int64_t c = 0; c < n; c += vector_floats)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + c),
+                        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(x + c))));
+}
+
+// One row of a view of bf16, as pairs: to[0, width) of them. `flip` is taken to each number's bits by xor.
+HWY_INLINE void gather_pair_row(const View& x, std::int64_t at, std::int64_t width, std::uint32_t flip, float* to) {
+  const std::int64_t columns = x.shape[3], step = x.strides[3];
+  const auto* const from = x.as<const std::uint16_t>() + at;
+  auto* const halves = reinterpret_cast<std::uint16_t*>(to);
+  if (step == 1) {
+    std::memcpy(halves, from, static_cast<std::size_t>(columns) * 2);
+  } else {
+    for (std::int64_t d = 0; d < columns; ++d) halves[d] = from[d * step];
+  }
+  std::fill(halves + columns, halves + 2 * width, std::uint16_t{0});
+  if (flip == 0) return;
+  auto* const words = reinterpret_cast<std::uint32_t*>(to);
+  for (std::int64_t c = 0; c < width; ++c) words[c] ^= flip;
+}
+
+// Of the copy of two rows that interleave_rows takes.
+constexpr std::int64_t two_rows(std::int64_t width) {
+  return 2 * round_up(pairs(width), 16);
+}
+
+// to [pairs(n), padded(dim)]: rows 2 i and 2 i + 1 of those [first, first + n) of a head, number by number; where there
+// is no such row, zeros.
+HWY_INLINE void interleave_rows(const Head& x, std::int64_t first, std::int64_t n, float* copy, float* to) {
+  const std::int64_t width = padded(x.view.shape[3]), half = two_rows(width) / 2;
+  auto* const even = reinterpret_cast<std::uint16_t*>(copy);
+  auto* const odd = reinterpret_cast<std::uint16_t*>(copy + half);
+  for (std::int64_t i = 0; i < n; i += 2, to += width) {
+    gather_pair_row(x.view, x.row(first + i), half, 0, copy);
+    if (i + 1 < n) {
+      gather_pair_row(x.view, x.row(first + i + 1), half, 0, copy + half);
+    } else {
+      std::fill(odd, odd + 2 * half, std::uint16_t{0});
+    }
+    auto* const words = reinterpret_cast<std::uint32_t*>(to);
+    for (std::int64_t c = 0; c < width; ++c) words[c] = even[c] | static_cast<std::uint32_t>(odd[c]) << 16;
+  }
+}
+
+#endif
+
+}  // namespace heed::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
