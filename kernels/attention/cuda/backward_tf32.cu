@@ -139,7 +139,7 @@ __global__ __launch_bounds__(fma_threads, 1) void dkey_tf32_kernel(const Problem
 void backward_tf32(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
                    View doutput, View dlog_sum_exp, View dquery, View dkey, View dvalue,
                    const AttentionWorkspace& workspace, Stream stream) {
-  if (!tf32_fits(query, value)) {
+  if (!tf32_fits(query, value, options)) {
     return backward_mma(query, key, value, options, output, log_sum_exp, doutput, dlog_sum_exp, dquery, dkey, dvalue,
                         workspace, stream);
   }

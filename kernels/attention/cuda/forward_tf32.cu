@@ -112,7 +112,8 @@ __global__ __launch_bounds__(fma_threads, 1) void forward_tf32_kernel(const Prob
 
 void forward_tf32(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
                   const AttentionWorkspace& workspace, Stream stream) {
-  if (!tf32_fits(query, value)) return forward_mma(query, key, value, options, output, log_sum_exp, workspace, stream);
+  if (!tf32_fits(query, value, options))
+    return forward_mma(query, key, value, options, output, log_sum_exp, workspace, stream);
   if (log_sum_exp.size() == 0) return;
   const Problem p = problem_of(query, key, value, options);
   with_dim(std::max(p.head_dim, p.value_dim), [&]<int dim>() {

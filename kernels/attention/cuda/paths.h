@@ -20,10 +20,12 @@ ForwardFunction forward_fma, forward_mma, forward_tf32;
 BackwardFunction backward_fma, backward_mma, backward_mma_pipelined, backward_mma_atomic, backward_tf32;
 MaskGradientFunction mask_gradient_fma;
 
-// What the tf32x3 variants do by themselves, forward and backward alike.
+// What the tf32x3 variants do by themselves, forward and backward alike. Not added masks: their gradient has a kernel of
+// its own, whose scores are those of fma.
 inline constexpr int tf32_max_dim = 128;
-inline bool tf32_fits(const View& query, const View& value) {
-  return query.dtype == Dtype::f32 && query.shape[3] <= tf32_max_dim && value.shape[3] <= tf32_max_dim;
+inline bool tf32_fits(const View& query, const View& value, const AttentionOptions& options) {
+  return query.dtype == Dtype::f32 && query.shape[3] <= tf32_max_dim && value.shape[3] <= tf32_max_dim &&
+         (options.mask.data == nullptr || options.mask.dtype == Dtype::boolean);
 }
 
 }  // namespace heed::kernels::attention
