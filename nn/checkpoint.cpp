@@ -93,8 +93,12 @@ TrainingState load_checkpoint(const fs::path& folder, Module& model, Optimizer& 
   const NamedTensors weights = load_tensors(folder / model_file);
   const NamedTensors optimizer_state = load_tensors(folder / optimizer_file);
   // Both are compared before either is changed.
-  compare(model.state_dict(), weights).require_exact(fmt::format("load_checkpoint {}", folder.string()));
-  optimizer.load_state_dict(optimizer_state);
+  compare(model.state_dict(), weights).require_exact(fmt::format("load_checkpoint {}", (folder / model_file).string()));
+  try {
+    optimizer.load_state_dict(optimizer_state);
+  } catch (const Error& error) {
+    fail("load_checkpoint {}: {}", (folder / optimizer_file).string(), error.what());
+  }
   model.load_state_dict(weights);
   default_generator() = training.generator;
   return training.state;

@@ -159,6 +159,7 @@ Json template_of(const TokenizerOptions& options, bool pair) {
 }  // namespace
 
 Tokenizer Tokenizer::load(const fs::path& path) {
+  check(fs::exists(path), "Tokenizer: {}: there is no such file or folder", path.string());
   const bool is_folder = fs::is_directory(path);
   fs::path file = path;
   if (is_folder) file /= fs::exists(path / json_file) ? json_file : vocabulary_file;

@@ -138,11 +138,17 @@ TrainingRecord TrainingRun::record() const {
   return record;
 }
 
+nn::NamedTensors TrainingRun::named_averages() const {
+  nn::NamedTensors named;
+  for (std::size_t i = 0; i < averages_.size(); ++i)
+    named.emplace_back(average_prefix + std::to_string(i), averages_[i].second);
+  return named;
+}
+
 void TrainingRun::save() {
   nn::TrainingState state{.step = static_cast<std::int64_t>(record_.losses.size()), .tensors = kept};
   state.metadata = {{"settings", plan_.settings.dump()}, {"data", plan_.data}, {"record", to_json(record()).dump()}};
-  for (std::size_t i = 0; i < averages_.size(); ++i)
-    state.tensors.emplace_back(average_prefix + std::to_string(i), averages_[i].second);
+  for (const auto& average : named_averages()) state.tensors.push_back(average);
   state.metadata["epoch"] = Json{{"loss", epoch_loss_}, {"steps", epoch_steps_}}.dump();
   nn::save_checkpoint(plan_.checkpoint, module_, optimizer_, state);
   saved_ = progress_.seconds();
@@ -164,14 +170,15 @@ void TrainingRun::resume() {
     fail("--resume: the training in {} can't be continued: {}", name, error.what());
   }
   const nn::TrainingState state = nn::load_checkpoint(plan_.checkpoint, module_, optimizer_);
+  nn::NamedTensors saved_averages;
+  for (const auto& [entry, tensor] : state.tensors)
+    (entry.starts_with(average_prefix) ? saved_averages : kept).emplace_back(entry, tensor);
+  const std::string context = fmt::format("--resume: {}/tensors.safetensors", name);
+  nn::compare(named_averages(), saved_averages).require_exact(context);
+  if (!kept.empty()) nn::compare(module_.state_dict(), kept).require_exact(context);
   const NoGrad no_grad;
-  for (const auto& [entry, tensor] : state.tensors) {
-    if (entry.starts_with(average_prefix)) {
-      assign(averages_.at(std::stoul(entry.substr(average_prefix.size()))).second, tensor);
-    } else {
-      kept.emplace_back(entry, tensor);
-    }
-  }
+  for (const auto& [entry, tensor] : saved_averages)
+    assign(averages_.at(std::stoul(entry.substr(average_prefix.size()))).second, tensor);
   saved_ = record_.seconds;
   progress_.resume(state.step, static_cast<std::int64_t>(record_.epochs.size()), record_.seconds);
 }

@@ -78,6 +78,7 @@ class TrainingRun {
   void resume();
   void save();
   void update_average();
+  nn::NamedTensors named_averages() const;
 
   nn::Module& module_;
   TrainingPlan plan_;

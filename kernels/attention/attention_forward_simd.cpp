@@ -51,7 +51,7 @@ struct Running {
 
   Running(Arena& arena, std::int64_t rows, std::int64_t width)
       : output(arena.take(rows * width)), max(arena.take(rows + 16)), sum(arena.take(rows + 16)) {}
-  static std::int64_t size(std::int64_t rows, std::int64_t width) { return rows * (width + 2) + 5 * 16; }
+  static std::int64_t size(std::int64_t rows, std::int64_t width) { return round_up(rows * (width + 2) + 5 * 16, 16); }
 
   void clear(std::int64_t rows, std::int64_t width) const {
     fill(output, rows * width, 0);
@@ -105,7 +105,9 @@ struct FloatFactors {
   HeadRows keys{{problem.key, sequence.batch, g, sequence.first_key}, problem.key_factor()};
   HeadRows values{{problem.value, sequence.batch, g, sequence.first_key}};
   float *query, *panels, *copy;
-  Right value_rows{};
+  Right key_rows{}, value_rows{};
+  std::int64_t key_count = 0;
+  bool has_few_queries = false;  // then the keys are read where they lie, and not copied into panels
 
   FloatFactors(const Problem& problem, const AttentionSequence& sequence, const ForwardPlan& plan, std::int64_t g,
                Arena& arena)
@@ -122,16 +124,27 @@ struct FloatFactors {
 
   void load_queries(std::int64_t first, std::int64_t count) {
     gather_queries(problem, problem.query, sequence, g, first, count, query);
+    has_few_queries = count <= strip_rows;
   }
   void load_keys(std::int64_t j, std::int64_t n) {
-    keys.panels(j, n, copy, panels);
+    key_count = n;
+    if (has_few_queries) {
+      key_rows = keys.rows(j, n, panels);
+    } else {
+      keys.panels(j, n, copy, panels);
+    }
     value_rows = values.rows(j, n, copy);
   }
   // scores = queries [row, row + height) of the chunk times the keys of the block in `columns`
   void multiply_keys(std::int64_t row, std::int64_t height, const Columns& columns, float* scores) const {
     const std::int64_t depth = padded(problem.head_dim());
-    multiply_panels({query + row * depth, depth, 1}, height, panels, problem.head_dim(), columns.begin, columns.end,
-                    scores, most_columns);
+    const Left rows{query + row * depth, depth, 1};
+    if (has_few_queries) {
+      multiply_rows(rows, height, key_rows, depth, columns.begin, std::min(columns.end, key_count), scores,
+                    most_columns);
+    } else {
+      multiply_panels(rows, height, panels, problem.head_dim(), columns.begin, columns.end, scores, most_columns);
+    }
   }
   // output [height, width] += weights times the values in `columns`, of which there are n
   void add_values(float* weights, std::int64_t height, const Columns& columns, std::int64_t n, float* output) const {
@@ -146,43 +159,53 @@ struct FloatFactors {
 struct PairFactors {
   const Problem& problem;
   const AttentionSequence& sequence;
-  std::int64_t g, depth = pairs(problem.head_dim()), width = padded(problem.value_dim());
+  std::int64_t g, depth = pairs(problem.head_dim()), step = padded(depth), width = padded(problem.value_dim());
   Head keys{problem.key, sequence.batch, g, sequence.first_key};
   Head values{problem.value, sequence.batch, g, sequence.first_key};
-  float *query, *panels, *key_copy, *value_pairs, *value_copy;
+  float *query, *panels, *key_rows, *value_pairs, *value_copy;
+  std::int64_t key_count = 0;
+  bool has_few_queries = false;
 
   PairFactors(const Problem& problem, const AttentionSequence& sequence, const ForwardPlan& plan, std::int64_t g,
               Arena& arena)
       : problem(problem),
         sequence(sequence),
         g(g),
-        query(arena.take(plan.rows * depth)),
+        query(arena.take(plan.rows * step)),
         panels(arena.take(plan.key_block * depth)),
-        key_copy(arena.take(plan.key_block * depth)),
+        key_rows(arena.take(plan.key_block * step)),
         value_pairs(arena.take(pairs(plan.key_block) * width)),
         value_copy(arena.take(two_rows(width))) {}
   static std::int64_t size(const Problem& p, const ForwardPlan& plan) {
-    const std::int64_t width = padded(p.value_dim());
-    return (plan.rows + 2 * plan.key_block) * pairs(p.head_dim()) + pairs(plan.key_block) * width + two_rows(width);
+    const std::int64_t depth = pairs(p.head_dim()), width = padded(p.value_dim());
+    return (plan.rows + plan.key_block) * padded(depth) + plan.key_block * depth + pairs(plan.key_block) * width +
+           two_rows(width);
   }
 
   void load_queries(std::int64_t first, std::int64_t count) {
     for (std::int64_t r = 0; r < count; ++r) {
       const std::int64_t head = (first + r) / sequence.queries, i = (first + r) % sequence.queries;
       const Head rows(problem.query, sequence.batch, g * problem.group() + head, sequence.first_query);
-      gather_pair_row(problem.query, rows.row(i), depth, 0, query + r * depth);
+      gather_pair_row(problem.query, rows.row(i), step, 0, query + r * step);
     }
+    has_few_queries = count <= strip_rows;
   }
   void load_keys(std::int64_t j, std::int64_t n) {
+    key_count = n;
     const std::uint32_t signs = problem.key_factor() < 0 ? 0x80008000u : 0;
     for (std::int64_t r = 0; r < n; ++r)
-      gather_pair_row(problem.key, keys.row(j + r), depth, signs, key_copy + r * depth);
-    transpose_to_panels(key_copy, depth, n, depth, panels);
+      gather_pair_row(problem.key, keys.row(j + r), step, signs, key_rows + r * step);
+    if (!has_few_queries) transpose_to_panels(key_rows, step, n, depth, panels);
     interleave_rows(values, j, n, value_copy, value_pairs);
   }
   void multiply_keys(std::int64_t row, std::int64_t height, const Columns& columns, float* scores) const {
-    multiply_panels<PairTiles>({query + row * depth, depth, 1}, height, panels, depth, columns.begin, columns.end,
-                               scores, most_columns);
+    const Left rows{query + row * step, step, 1};
+    if (has_few_queries) {
+      multiply_pair_rows(rows, height, {key_rows, step}, step, columns.begin, std::min(columns.end, key_count), scores,
+                         most_columns);
+    } else {
+      multiply_panels<PairTiles>(rows, height, panels, depth, columns.begin, columns.end, scores, most_columns);
+    }
   }
   void add_values(float* weights, std::int64_t height, const Columns& columns, std::int64_t n, float* output) const {
     for (std::int64_t r = 0; r < height; ++r)
@@ -302,7 +325,7 @@ void forward_with(const View& query, const View& key, const View& value, const A
                                         : static_cast<float*>(workspace(chunks * plan.splits * running_size *
                                                                         static_cast<std::int64_t>(sizeof(float))));
   const auto part = [&](std::int64_t task) {
-    Arena arena(parts + task * round_up(running_size, 16));
+    Arena arena(parts + task * running_size);
     return Running(arena, plan.rows, width);
   };
   struct Chunk {

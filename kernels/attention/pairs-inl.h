@@ -63,6 +63,24 @@ struct PairTiles {
   static constexpr Tile tile = &multiply_pair_tile<rows, vectors, accumulate>;
 };
 
+// As multiply_rows, of pairs.
+HWY_NOINLINE __attribute__((target("avx512bf16"))) inline void multiply_pair_rows(Left a, std::int64_t rows, Right x,
+                                                                                  std::int64_t depth,
+                                                                                  std::int64_t begin, std::int64_t end,
+                                                                                  float* c, std::int64_t c_step) {
+  for (std::int64_t j = begin; j < end; ++j) {
+    const float* const row = x.data + j * x.row_step;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      __m512 sum = _mm512_setzero_ps();
+      for (std::int64_t k = 0; k < depth; k += vector_floats) {
+        const __m512i left = _mm512_loadu_si512(a.data + r * a.row_step + k), right = _mm512_loadu_si512(row + k);
+        sum = _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(left), reinterpret_cast<__m512bh>(right));
+      }
+      c[r * c_step + j] = _mm512_reduce_add_ps(sum);
+    }
+  }
+}
+
 // x [n] in whole vectors, to bf16, from the start of x on.
 HWY_NOINLINE __attribute__((target("avx512bf16"))) inline void round_to_pairs(float* x, std::int64_t n) {
   auto* const to = reinterpret_cast<std::uint16_t*>(x);

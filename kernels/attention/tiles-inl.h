@@ -133,6 +133,22 @@ HWY_INLINE void multiply_panels(Left a, std::int64_t rows, const float* panels, 
   }
 }
 
+// c[r, j] = a[r] . x[j] for rows [0, rows) and j in [begin, end), rows of x of whole vectors: for so few rows of a that the
+// sums over lanes cost less than panels of x would.
+HWY_INLINE void multiply_rows(Left a, std::int64_t rows, Right x, std::int64_t depth, std::int64_t begin,
+                              std::int64_t end, float* c, std::int64_t c_step) {
+  const hn::ScalableTag<float> d;
+  for (std::int64_t j = begin; j < end; ++j) {
+    const float* const row = x.data + j * x.row_step;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      auto sum = hn::Zero(d);
+      for (std::int64_t k = 0; k < depth; k += vector_floats)
+        sum = hn::MulAdd(hn::LoadU(d, a.data + r * a.row_step + k), hn::LoadU(d, row + k), sum);
+      c[r * c_step + j] = hn::GetLane(hn::SumOfLanes(d, sum));
+    }
+  }
+}
+
 // ---- copies of operands ---------------------------------------------------------------------------------------------
 
 // One head of a view [batch, heads, rows, columns], from a row on.

@@ -168,6 +168,40 @@ TEST_CASE("classifier: a pretrained encoder is fine-tuned, or stays as it is") {
   check_says(message_of([&] { trained(settings); }), "reads at most 128 tokens");
 }
 
+TEST_CASE(
+    "classifier: layers have learning rates of their own, matrices alone decay, and the average is what is kept") {
+  Settings settings = small_settings();
+  settings.layers = 2;
+  settings.epochs = 1;
+  settings.batch = 200;  // one step, in which Adam moves a weight by its learning rate
+  settings.weight_decay = 0;
+  settings.learning_rate = 1e-3;
+  settings.head_learning_rate = 4e-3;
+  settings.layer_decay = 0.5;
+  Settings still = settings, decaying = settings, averaging = settings;
+  still.learning_rate = still.head_learning_rate = 1e-30;
+  decaying.weight_decay = 0.5;
+  averaging.average = 0.9;
+  const auto weights_after = [](const Settings& s) { return trained(s).trained.model->state_dict(); };
+  const nn::NamedTensors before = weights_after(still), after = weights_after(settings),
+                         decayed = weights_after(decaying), averaged = weights_after(averaging);
+  const auto rate_of = [](const std::string& name) {
+    if (name.starts_with("bert.embeddings.")) return 1e-3 / 8;
+    if (name.starts_with("bert.encoder.layer.0.")) return 1e-3 / 4;
+    return name.starts_with("bert.encoder.layer.1.") ? 1e-3 / 2 : 4e-3;
+  };
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    const std::string& name = before[i].first;
+    CAPTURE(name);
+    const auto largest = [](const Tensor& t) { return max(abs(t)).item<double>(); };
+    if (!name.ends_with("key.bias") && name != "scorer.bias")  // their gradients are rounding errors
+      CHECK_EQ(largest(after[i].second - before[i].second), doctest::Approx(rate_of(name)).epsilon(0.01));
+    const double decay = before[i].second.rank() >= 2 ? 0.5 * rate_of(name) : 0;
+    CHECK(largest(after[i].second - decayed[i].second - before[i].second * decay) <= 2e-7);
+    CHECK(largest(averaged[i].second - after[i].second * 0.9 - before[i].second * 0.1) <= 2e-7);
+  }
+}
+
 TEST_CASE("classifier: explanations add up") {
   for (const char* pooling : {"attention", "cls"}) {
     Settings settings = small_settings(pooling);

@@ -5,6 +5,8 @@
 
 #include <omp.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -311,6 +313,38 @@ TEST_CASE("fused attention: bits do not depend on threads, and come again") {
       CHECK_EQ(bits(), first);
     }
     omp_set_num_threads(threads);
+  }
+}
+
+TEST_CASE("fused attention: kernels stay within the memory they ask for") {
+  // Batches of heads and lengths that are cut into parts, sizes that are no multiples of anything.
+  for (const auto& [heads, key_heads, queries, keys, dim] :
+       std::vector<std::array<std::int64_t, 5>>{{8, 2, 1, 4100, 64}, {3, 1, 5, 2500, 17}, {2, 2, 130, 1100, 40}}) {
+    for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+      const auto make = [&](std::int64_t h, std::int64_t rows) { return rand({4, h, rows, dim}).to(dtype); };
+      const Tensor query = make(heads, queries), key = make(key_heads, keys), value = make(key_heads, keys);
+      const Tensor output = empty_like(query), lse = empty({4, heads, queries});
+      const Tensor dquery = empty_like(query), dkey = empty_like(key), dvalue = empty_like(value);
+      constexpr std::size_t guard = 64;  // floats at either end
+      std::vector<std::vector<float>> blocks;
+      const kernels::AttentionWorkspace workspace = [&](std::int64_t bytes) -> void* {
+        blocks.emplace_back(static_cast<std::size_t>(bytes + 3) / 4 + 2 * guard + 16, 12345.0f);
+        return blocks.back().data() + guard;
+      };
+      const auto is_whole = [](const std::vector<float>& block) {
+        const auto is_set = [](float x) { return x == 12345.0f; };
+        return std::all_of(block.begin(), block.begin() + guard, is_set) &&
+               std::all_of(block.end() - guard - 16, block.end(), is_set);
+      };
+      const kernels::AttentionOptions options{.scale = 0.3};
+      kernels::attention_forward(query.view(), key.view(), value.view(), options, output.view(), lse.view(), workspace,
+                                 Stream{});
+      kernels::attention_backward(query.view(), key.view(), value.view(), options, output.view(), lse.view(),
+                                  output.view(), View{}, dquery.view(), dkey.view(), dvalue.view(), workspace,
+                                  Stream{});
+      CHECK_GE(blocks.size(), 2);
+      CHECK(std::all_of(blocks.begin(), blocks.end(), is_whole));
+    }
   }
 }
 

@@ -156,11 +156,13 @@ TEST_CASE("checkpoint: what cannot be loaded says why and changes nothing") {
   CHECK_EQ(load(temporary.path() + "/none"), "load_checkpoint " + temporary.path() + "/none: there is no checkpoint");
   Trained wide(1, 4);
   CHECK_EQ(message_of([&] { nn::load_checkpoint(folder, wide.model, wide.optimizer); }),
-           "load_checkpoint " + folder + ": the state does not fit\n  mismatched: weight: shape [2, 4], given [2, 3]");
+           "load_checkpoint " + folder +
+               "/model.safetensors: the state does not fit\n  mismatched: weight: shape [2, 4], given [2, 3]");
   nn::SGD sgd(other.model);
   CHECK_EQ(message_of([&] { nn::load_checkpoint(folder, other.model, sgd); }),
-           "SGD::load_state_dict: the state does not fit\n"
-           "  unexpected: bias.exp_avg, bias.exp_avg_sq, weight.exp_avg, weight.exp_avg_sq");
+           "load_checkpoint " + folder +
+               "/optimizer.safetensors: SGD::load_state_dict: the state does not fit\n"
+               "  unexpected: bias.exp_avg, bias.exp_avg_sq, weight.exp_avg, weight.exp_avg_sq");
   const std::string json = folder + "/training.json", text = read_file(json);
   for (const auto& [from, to, reason] :
        {std::array<std::string, 3>{"heed checkpoint", "other", "its format is \"other\""},

@@ -1,8 +1,9 @@
 // Times scaled_dot_product_attention, for comparison beside PyTorch's (attention.py; tools/bench/attention lets the two
-// take turns). Each line of standard input is a case in JSON; the answer is a line {"ms": median of its repeats}.
+// take turns). Each line of standard input is a case in JSON; the answer is a line {"ms": median of its repeats, "mib": the
+// most memory that tensors and kernels held}.
 //
 //   {"pass": "forward", "batch": 4, "heads": 8, "key_heads": 8, "queries": 512, "keys": 512, "dim": 64, "causal": false,
-//    "dropout": 0, "padding": "none", "path": "automatic", "repeats": 10}
+//    "dropout": 0, "padding": "none", "path": "automatic", "dtype": "f32", "repeats": 10}
 //
 // pass: forward, both (forward and backward), or sgemm (a product of two [dim, dim] matrices). padding: mask (bool
 // [batch, 1, 1, keys]) or lengths, both of batch entry b leaving 1 - b / batch of the keys. kernel: a variant's name.
@@ -18,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/allocator.h"
 #include "engine/ops.h"
 #include "kernels/attention/attention.h"
 
@@ -73,12 +75,12 @@ double time_attention(const nlohmann::json& c) {
   const std::int64_t queries = c["queries"], keys = c["keys"];
   const bool backward = c["pass"] == "both";
   const auto leaf = [&](const Shape& shape) {
-    const Tensor x = randn(shape);
+    const Tensor x = randn(shape).to(c["dtype"] == "bf16" ? Dtype::bf16 : Dtype::f32).detach();
     if (backward) x.set_requires_grad();
     return x;
   };
   const Tensor query = leaf({batch, heads, queries, dim}), key = leaf({batch, key_heads, keys, dim});
-  const Tensor value = leaf({batch, key_heads, keys, dim}), dy = randn({batch, heads, queries, dim});
+  const Tensor value = leaf({batch, key_heads, keys, dim}), dy = randn({batch, heads, queries, dim}).to(query.dtype());
   const AttentionOptions options = options_of(c);
   return median_of(c["repeats"], [&] {
     const Tensor y = scaled_dot_product_attention(query, key, value, options).output;
@@ -112,7 +114,10 @@ int main(int argc, char** argv) {
     return 0;
   }
   for (std::string line; std::getline(std::cin, line);) {
-    fmt::print("{{\"ms\": {:.4f}}}\n", answer(line));
+    release_cached_memory();
+    reset_peak_memory();
+    const double ms = answer(line);
+    fmt::print("{{\"ms\": {:.4f}, \"mib\": {:.2f}}}\n", ms, static_cast<double>(memory_stats().peak_bytes) * 0x1p-20);
     std::fflush(stdout);
   }
 }

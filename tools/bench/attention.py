@@ -27,9 +27,10 @@ def attention(case):
     batch, heads, key_heads, dim = case["batch"], case["heads"], case["key_heads"], case["dim"]
     queries, keys = case["queries"], case["keys"]
     backward = case["pass"] == "both"
+    dtype = torch.bfloat16 if case["dtype"] == "bf16" else torch.float32
     shapes = [(batch, heads, queries, dim), (batch, key_heads, keys, dim), (batch, key_heads, keys, dim)]
-    q, k, v = (torch.randn(shape, requires_grad=backward) for shape in shapes)
-    dy = torch.randn(batch, heads, queries, dim)
+    q, k, v = (torch.randn(shape, dtype=dtype, requires_grad=backward) for shape in shapes)
+    dy = torch.randn(batch, heads, queries, dim, dtype=dtype)
     mask = None
     if case["padding"] != "none":
         lengths = torch.tensor([keys - keys * b // batch for b in range(batch)])

@@ -61,8 +61,8 @@ __device__ inline void pack_columns(std::uint32_t (&words)[m][4], const float (&
   for (int t = 0; t < m; ++t) {
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
-      const int r = w % 2 * 2;
-      words[t][w] = cuda::pack<T>(c[t][2 * k + w / 2][r], c[t][2 * k + w / 2][r + 1]);
+      const int n = 2 * k + w / 2, r = w % 2;
+      words[t][w] = cuda::pack<T>(c[t][n][2 * r], c[t][n][2 * r + 1]);
     }
   }
 }
