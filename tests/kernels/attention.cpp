@@ -103,6 +103,14 @@ TEST_CASE("fused attention: masks and biases, whose gradient is reduced in every
     p.options.softcap = 2;
     verify_attention("bias, causal, dropout, softcap " + to_string(shape), p);
   }
+  // More queries and keys than a task of the gradient takes at a time.
+  for (const Shape& shape : std::vector<Shape>{{210, 1}, {150}, {210, 150}}) {
+    AttentionProblem p = base;
+    p.queries = 210, p.keys = 150;
+    p.options.mask = uniform(shape, -2, 2, {}, 7);
+    p.mask_gradient = true;
+    verify_attention("large bias " + to_string(shape), p, Variants::fast);
+  }
   AttentionProblem band = base;
   const Tensor i = arange(0, 37).unsqueeze(1), j = arange(0, 53);
   band.options.mask = masked_fill(zeros({37, 53}), less(abs(j - i), scalar(9, {Dtype::i64})), -infinity);
