@@ -18,7 +18,7 @@ template <int dim_, int queries_, int keys_, int weights_pitch_>
 struct BackwardTf32Tiling {
   static constexpr int dim = dim_, queries = queries_, keys = keys_;
   static constexpr int pitch = dim + 4, weights_pitch = weights_pitch_;
-  static constexpr int shared_bytes = 4 * (2 * (queries + keys) * pitch + 2 * queries * weights_pitch);
+  static constexpr int shared_bytes = 4 * (2 * (queries + keys) * pitch + 2 * queries * weights_pitch + 2 * queries);
   static_assert(queries / 16 * (keys / 16) == fma_threads / 32);
 };
 template <int dim>
