@@ -63,8 +63,9 @@ __device__ inline float tanh_approximate(float x) {
 // A warp's weights, times their dropout factors, and dproducts, from products of rows of the own and of the passing tiles, as
 // backward.h calls them: element (n, e) is that of row `row` + e / 2 * 8 and column `column` + 8 n + e % 2, which are a
 // query and a key, or a key and a query. `open`: all of them exist and may look. statistics(n, e) gives the query's
-// log_sum_exp and delta, is_kept(n, e) whether dropout keeps the weight.
-template <bool keys_are_rows, int n_, class Statistics, class IsKept>
+// log_sum_exp and delta, is_kept(n, e) whether dropout keeps the weight. Not of_products: dscores instead of dproducts, and
+// rows and columns may also lie before the sequence's first.
+template <bool keys_are_rows, bool of_products, int n_, class Statistics, class IsKept>
 __device__ inline void finish_gradients(float (&products)[1][n_][4], float (&dweights)[1][n_][4], const Head& head,
                                         int row, int column, bool open, Statistics&& statistics, IsKept&& is_kept) {
   const Problem& p = head.problem;
@@ -90,7 +91,7 @@ __device__ inline void finish_gradients(float (&products)[1][n_][4], float (&dwe
     each([&](float& score, float& dweight, int, int, int, int) {
       const float t = tanh_approximate(score * inverse);
       score = p.softcap * t;
-      dweight *= 1 - t * t;
+      if constexpr (of_products) dweight *= 1 - t * t;
     });
   }
   if (p.alibi_slopes != nullptr) {
@@ -98,7 +99,8 @@ __device__ inline void finish_gradients(float (&products)[1][n_][4], float (&dwe
   }
   if (p.mask != nullptr) {
     each([&](float& score, float&, int, int, int i, int j) {
-      if (i < q.queries && j < q.keys) score = head.masked(score, i, j);
+      const bool begun = of_products || (i >= 0 && j >= 0);
+      if (begun && i < q.queries && j < q.keys) score = head.masked(score, i, j);
     });
   }
   if (!open) {
@@ -186,7 +188,7 @@ __global__ __launch_bounds__(Tiling::threads,
       if (with_dkey)
         multiply_tiles<OwnTile, PassingTile>(dproducts, key_rows + OwnTile::bytes, columns + PassingTile::bytes);
       const bool open = step >= steps.open_from && step < min(steps.open_until, sequence.queries / queries);
-      finish_gradients<true>(
+      finish_gradients<true, true>(
           weights, dproducts, head, first_key + own_key, step * queries + lane % 4 * 2, open,
           [&](int n, int e) {
             const float4 pair = statistics[4 * n];
@@ -276,7 +278,7 @@ __global__ __launch_bounds__(Tiling::threads,
     const std::uint32_t columns = PassingTile::by_columns(from, lane);
     multiply_tiles<OwnTile, PassingTile>(weights, query_rows, columns);
     multiply_tiles<OwnTile, PassingTile>(dproducts, query_rows + OwnTile::bytes, columns + PassingTile::bytes);
-    finish_gradients<false>(
+    finish_gradients<false, true>(
         weights, dproducts, head, first + own_query, step * keys + lane % 4 * 2, step >= open_from && step < open_until,
         [&](int, int e) { return statistics[e / 2]; },
         [&](int n, int e) {

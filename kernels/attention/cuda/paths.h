@@ -18,7 +18,7 @@ using MaskGradientFunction = void(View query, View key, View value, const Attent
 
 ForwardFunction forward_fma, forward_mma, forward_tf32;
 BackwardFunction backward_fma, backward_mma, backward_mma_pipelined, backward_mma_atomic, backward_tf32;
-MaskGradientFunction mask_gradient_fma;
+MaskGradientFunction mask_gradient_fma, mask_gradient_mma;
 
 // What the tf32x3 variants do by themselves, forward and backward alike. Not added masks: their gradient has a kernel of
 // its own, whose scores are those of fma.

@@ -22,7 +22,8 @@ const Register backward_pipelined{attention_backward, DeviceType::cuda, "mma_pip
 const Register backward_atomic{attention_backward, DeviceType::cuda, "mma_atomic", &backward_mma_atomic};
 const Register forward_split{attention_forward, DeviceType::cuda, "tf32x3", &forward_tf32};
 const Register backward_split{attention_backward, DeviceType::cuda, "tf32x3", &backward_tf32};
-const Register mask_gradient{attention_mask_gradient, DeviceType::cuda, "fma", &mask_gradient_fma, is_default};
+const Register mask_plain{attention_mask_gradient, DeviceType::cuda, "fma", &mask_gradient_fma};
+const Register mask_default{attention_mask_gradient, DeviceType::cuda, "mma", &mask_gradient_mma, is_default};
 
 }  // namespace
 }  // namespace heed::kernels::attention

@@ -55,8 +55,8 @@ __device__ inline void multiply_tiles(float (&c)[m][n][4], std::uint32_t a, std:
 }
 
 // Columns [16 k, 16 k + 16) of a product as the first operand of the next, rounded to T.
-template <class T, int m, int n>
-__device__ inline void pack_columns(std::uint32_t (&words)[m][4], const float (&c)[m][n][4], int k) {
+template <class T, int m, int columns>
+__device__ inline void pack_columns(std::uint32_t (&words)[m][4], const float (&c)[m][columns][4], int k) {
 #pragma unroll
   for (int t = 0; t < m; ++t) {
 #pragma unroll
