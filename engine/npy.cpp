@@ -9,7 +9,6 @@
 
 #include "engine/autograd.h"
 #include "engine/file.h"
-#include "engine/half.h"
 
 namespace heed {
 namespace {
@@ -159,12 +158,6 @@ void read_as_they_are(InputFile& file, const Tensor& x) {
         "a boolean element that is neither 0 nor 1");
 }
 
-void read_halves(InputFile& file, const Tensor& x) {
-  std::vector<std::uint16_t> halves(static_cast<std::size_t>(x.count()));
-  file.read(halves.data(), halves.size() * sizeof(std::uint16_t));
-  std::transform(halves.begin(), halves.end(), x.data<float>(), half_to_float);
-}
-
 template <class Stored>
 void read_integers(InputFile& file, const Tensor& x) {
   std::vector<Stored> stored(static_cast<std::size_t>(x.count()));
@@ -187,7 +180,7 @@ constexpr FileDtype file_dtypes[] = {{"f4", 4, Dtype::f32, read_as_they_are},
                                      {"i8", 8, Dtype::i64, read_as_they_are},
                                      {"u1", 1, Dtype::u8, read_as_they_are},
                                      {"b1", 1, Dtype::boolean, read_as_they_are},
-                                     {"f2", 2, Dtype::f32, read_halves},
+                                     {"f2", 2, Dtype::f16, read_as_they_are},
                                      {"i1", 1, Dtype::i64, read_integers<std::int8_t>},
                                      {"i2", 2, Dtype::i64, read_integers<std::int16_t>},
                                      {"u2", 2, Dtype::i64, read_integers<std::uint16_t>},

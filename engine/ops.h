@@ -267,7 +267,7 @@ struct AttentionOptions {
 struct Attention {
   Tensor output;       // [batch, heads, Sq, value_dim]
   Tensor weights;      // [batch, heads, Sq, Sk], after dropout, if asked for
-  Tensor log_sum_exp;  // [batch, heads, Sq], of the masked scores, if asked for; of bf16 inputs f32
+  Tensor log_sum_exp;  // [batch, heads, Sq], of the masked scores, if asked for; of halves f32
 };
 // softmax(query key^T * scale + mask) value. query [batch, heads, Sq, head_dim], key [batch, key_heads, Sk, head_dim],
 // value [batch, key_heads, Sk, value_dim]; heads a multiple of key_heads: each key head serves a group of query heads.

@@ -9,7 +9,6 @@
 
 #include "engine/autograd.h"
 #include "engine/file.h"
-#include "engine/half.h"
 
 namespace heed {
 namespace {
@@ -26,7 +25,7 @@ struct FileDtype {
   Dtype dtype;        // of the tensor
 };
 constexpr FileDtype file_dtypes[] = {{"I64", 8, Dtype::i64}, {"F64", 8, Dtype::f64},     {"F32", 4, Dtype::f32},
-                                     {"I32", 4, Dtype::i32}, {"BF16", 2, Dtype::bf16},   {"F16", 2, Dtype::f32},
+                                     {"I32", 4, Dtype::i32}, {"BF16", 2, Dtype::bf16},   {"F16", 2, Dtype::f16},
                                      {"U8", 1, Dtype::u8},   {"BOOL", 1, Dtype::boolean}};
 
 const FileDtype& file_dtype_of(Dtype dtype) {
@@ -198,12 +197,6 @@ Contents checked_contents(const Entry& entry) {
 Tensor read_tensor(InputFile& file, const Entry& entry, const Contents& contents) {
   const Tensor x = empty(contents.shape, {contents.dtype->dtype, {}});
   const auto count = static_cast<std::size_t>(x.count());
-  if (entry.dtype == "F16") {
-    std::vector<std::uint16_t> halves(count);
-    file.read(halves.data(), count * sizeof(std::uint16_t));
-    std::transform(halves.begin(), halves.end(), x.data<float>(), half_to_float);
-    return x;
-  }
   file.read(x.view().data, count * contents.dtype->bytes);
   if (x.dtype() == Dtype::boolean) {
     const auto* bytes = x.view().as<std::uint8_t>();

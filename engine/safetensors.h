@@ -6,7 +6,7 @@
 //             "data_offsets": [begin, end]}, ...}, offsets counted from the end of the header
 //   the rest  the elements, row-major, little-endian; the tensors cover it without gaps or overlaps
 //
-// heed's dtypes are F32 F64 BF16 I32 I64 U8 BOOL. F16 is read as f32; the others (I8, U16, F8_E4M3...) are refused.
+// heed's dtypes are F32 F64 BF16 F16 I32 I64 U8 BOOL; the others (I8, U16, F8_E4M3...) are refused.
 #pragma once
 
 #include <filesystem>

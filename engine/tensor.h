@@ -21,6 +21,7 @@
 #include "engine/device.h"
 #include "engine/layout.h"
 #include "kernels/bfloat16.h"
+#include "kernels/float16.h"
 
 namespace heed {
 
@@ -141,6 +142,8 @@ constexpr Dtype dtype_of() {
     return Dtype::f64;
   else if constexpr (std::is_same_v<T, BFloat16>)
     return Dtype::bf16;
+  else if constexpr (std::is_same_v<T, Float16>)
+    return Dtype::f16;
   else if constexpr (std::is_same_v<T, std::int32_t>)
     return Dtype::i32;
   else if constexpr (std::is_same_v<T, std::int64_t>)
@@ -171,6 +174,8 @@ decltype(auto) with_type(Dtype dtype, Body&& body) {
       return body(double{});
     case Dtype::bf16:
       return body(BFloat16{});
+    case Dtype::f16:
+      return body(Float16{});
     case Dtype::i32:
       return body(std::int32_t{});
     case Dtype::i64:

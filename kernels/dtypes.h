@@ -5,16 +5,20 @@
 #include <utility>
 
 #include "kernels/bfloat16.h"
+#include "kernels/float16.h"
 #include "kernels/view.h"
 
 namespace heed::kernels {
 
-// What arithmetic on elements of type T happens in: bf16 computes as f32.
 template <class T>
-using Compute = std::conditional_t<std::is_same_v<T, BFloat16>, float, T>;
+inline constexpr bool is_half_type = std::is_same_v<T, BFloat16> || std::is_same_v<T, Float16>;
 
 template <class T>
-inline constexpr bool is_floating_type = std::is_floating_point_v<T> || std::is_same_v<T, BFloat16>;
+inline constexpr bool is_floating_type = std::is_floating_point_v<T> || is_half_type<T>;
+
+// What arithmetic on elements of type T happens in: halves compute as f32.
+template <class T>
+using Compute = std::conditional_t<is_half_type<T>, float, T>;
 
 // Calls body(T{}) with the C++ type of a floating dtype. Any other dtype: nothing happens.
 template <class Body>
@@ -26,6 +30,8 @@ void with_floating_type(Dtype dtype, Body&& body) {
       return body(double{});
     case Dtype::bf16:
       return body(BFloat16{});
+    case Dtype::f16:
+      return body(Float16{});
     default:
       return;
   }
@@ -55,6 +61,8 @@ inline constexpr Dtype dtype_of_type<double> = Dtype::f64;
 template <>
 inline constexpr Dtype dtype_of_type<BFloat16> = Dtype::bf16;
 template <>
+inline constexpr Dtype dtype_of_type<Float16> = Dtype::f16;
+template <>
 inline constexpr Dtype dtype_of_type<std::int32_t> = Dtype::i32;
 template <>
 inline constexpr Dtype dtype_of_type<std::int64_t> = Dtype::i64;
@@ -66,9 +74,10 @@ inline constexpr Dtype dtype_of_type<bool> = Dtype::boolean;
 // A kernel's own choice of element types: with_type(Types<float, double>{}, dtype, body).
 template <class... T>
 struct Types {};
-using FloatingTypes = Types<float, double, BFloat16>;
-using SignedTypes = Types<float, double, BFloat16, std::int32_t, std::int64_t>;
-using NumericTypes = Types<float, double, BFloat16, std::int32_t, std::int64_t, std::uint8_t>;
+using Halves = Types<BFloat16, Float16>;
+using FloatingTypes = Types<float, double, BFloat16, Float16>;
+using SignedTypes = Types<float, double, BFloat16, Float16, std::int32_t, std::int64_t>;
+using NumericTypes = Types<float, double, BFloat16, Float16, std::int32_t, std::int64_t, std::uint8_t>;
 
 template <class... T, class Body>
 void with_type(Types<T...>, Dtype dtype, Body&& body) {

@@ -7,8 +7,8 @@
 
 namespace heed {
 
-// bf16: storage and matrix units only, arithmetic happens in f32. boolean: one byte, 0 or 1.
-enum class Dtype : std::uint8_t { f32, f64, bf16, i32, i64, u8, boolean };
+// The halves, bf16 and f16, are for storage and matrix units only: arithmetic happens in f32. boolean: one byte, 0 or 1.
+enum class Dtype : std::uint8_t { f32, f64, bf16, f16, i32, i64, u8, boolean };
 
 constexpr std::size_t size_of(Dtype dtype) {
   switch (dtype) {
@@ -19,6 +19,7 @@ constexpr std::size_t size_of(Dtype dtype) {
     case Dtype::i32:
       return 4;
     case Dtype::bf16:
+    case Dtype::f16:
       return 2;
     case Dtype::u8:
     case Dtype::boolean:
@@ -35,6 +36,8 @@ constexpr const char* name_of(Dtype dtype) {
       return "f64";
     case Dtype::bf16:
       return "bf16";
+    case Dtype::f16:
+      return "f16";
     case Dtype::i32:
       return "i32";
     case Dtype::i64:
@@ -47,8 +50,12 @@ constexpr const char* name_of(Dtype dtype) {
   return "?";
 }
 
+constexpr bool is_half(Dtype dtype) {
+  return dtype == Dtype::bf16 || dtype == Dtype::f16;
+}
+
 constexpr bool is_floating(Dtype dtype) {
-  return dtype == Dtype::f32 || dtype == Dtype::f64 || dtype == Dtype::bf16;
+  return dtype == Dtype::f32 || dtype == Dtype::f64 || is_half(dtype);
 }
 
 enum class DeviceType : std::uint8_t { cpu, cuda };

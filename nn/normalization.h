@@ -40,7 +40,8 @@ class RMSNorm : public Module {
  private:
   static double rounding_unit(Dtype dtype) {
     if (dtype == Dtype::f64) return std::numeric_limits<double>::epsilon();
-    return dtype == Dtype::bf16 ? 0x1p-7 : std::numeric_limits<float>::epsilon();
+    if (dtype == Dtype::bf16) return 0x1p-7;
+    return dtype == Dtype::f16 ? 0x1p-10 : std::numeric_limits<float>::epsilon();
   }
   std::optional<double> eps_;
 };

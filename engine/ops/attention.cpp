@@ -93,8 +93,8 @@ std::string why_not_fused(const Tensor& query, const Tensor& value, const Attent
   const Tensor &mask = options.mask, &slopes = options.alibi_slopes;
   const std::int64_t longest = std::max(query.size(3), value.size(3));
   if (!kernels::attention_forward.has(query.device().type)) return fmt::format("no kernel for {}", query.device());
-  if (query.dtype() != Dtype::f32 && query.dtype() != Dtype::bf16)
-    return fmt::format("{} is neither f32 nor bf16", query.dtype());
+  if (query.dtype() != Dtype::f32 && !is_half(query.dtype()))
+    return fmt::format("{} is neither f32, bf16 nor f16", query.dtype());
   if (query.count() == 0 || value.count() == 0) return "there are no elements";
   if (longest > kernels::attention_max_dim)
     return fmt::format("dimension {} exceeds {}", longest, kernels::attention_max_dim);

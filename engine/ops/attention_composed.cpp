@@ -81,10 +81,10 @@ Tensor without_padding(const Tensor& x, const AttentionOptions& options) {
 
 Attention composed_attention(const Tensor& query, const Tensor& key, const Tensor& value,
                              const AttentionOptions& options, double scale) {
-  if (query.dtype() == Dtype::bf16) {  // as the fused kernels: computed in f32, rounded at the end
+  if (is_half(query.dtype())) {  // as the fused kernels: computed in f32, rounded at the end
     Attention result =
         composed_attention(query.to(Dtype::f32), key.to(Dtype::f32), value.to(Dtype::f32), options, scale);
-    result.output = result.output.to(Dtype::bf16);
+    result.output = result.output.to(query.dtype());
     return result;
   }
   Operation op("composed_attention");

@@ -88,6 +88,7 @@ void run(const TrainCommand& command) {
   read_dev.labels = corpus.labels;
   const Corpus dev = command.dev.empty() ? split_off(corpus, command.settings.dev_share, command.settings.seed)
                                          : read_corpus(command.dev, read_dev);
+  if (!corpus.columns.empty()) note_unless(command.output.quiet, "{}: {}", corpus.source, corpus.columns);
   note_unless(command.output.quiet, "{}: {} texts to train on, {} to choose by, {} classes", corpus.source,
               format_count(static_cast<double>(corpus.examples.size())),
               format_count(static_cast<double>(dev.examples.size())), corpus.labels.size());

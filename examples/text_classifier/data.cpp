@@ -40,9 +40,9 @@ std::vector<std::int64_t> Corpus::counts() const {
 }
 
 Corpus parse_corpus(std::string_view contents, const std::string& source, const ReadOptions& options) {
-  const std::vector<Row> rows = read_rows(contents, source, options);
+  const auto [rows, columns] = read_rows(contents, source, options);
   check(!rows.empty(), "{}: there is no example in it", source);
-  Corpus corpus{source, options.labels, {}};
+  Corpus corpus{source, options.labels, {}, columns};
   if (corpus.labels.empty()) {
     std::map<std::string_view, bool> seen;
     for (const Row& row : rows) {

@@ -17,12 +17,14 @@ struct Corpus {
   std::string source;               // where it came from
   std::vector<std::string> labels;  // in order: numbers by value, else by bytes
   std::vector<Example> examples;
+  std::string columns = {};  // tsv, csv: which were taken for the label and the text
 
   std::vector<std::int64_t> counts() const;  // examples of each label
 };
 
 struct ReadOptions {
-  // auto, or one of formats(): tsv and csv (columns, with a header or not), fasttext (`__label__x text`), lines
+  // auto, or one of formats(): tsv and csv (columns, with a header or not: one that does not name
+  // both is recognised by a label that no other row has), fasttext (`__label__x text`), lines
   // (`label text`), jsonl (an object with a text and a label per line)
   std::string format = "auto";
   std::string text_column, label_column;  // tsv, csv: a name of the header or a number from 1; jsonl: a key

@@ -32,8 +32,9 @@ void run(const DemoCommand& command) {
   corpus.examples.resize(train_count);
   say(command.output,
       "{} reviews of restaurants, made up: is it praise or complaint? What others said and what was expected stand in "
-      "them\ntoo, so counting words does not tell. Such as: {}\n",
-      format_count(train_count), corpus.examples.front().text);
+      "them\ntoo, so counting words does not tell. Such as, a {}:\n  {}\n",
+      format_count(train_count), corpus.labels[static_cast<std::size_t>(corpus.examples[2].label)],
+      corpus.examples[2].text);
   const Contest contest = train_contest(corpus, dev, demo_settings(command.seed),
                                         {.quiet = command.output.quiet, .device = command.device});
   say(command.output, "On {} other reviews:\n\n{}", format_count(dev_count), contest_table(contest));
@@ -48,6 +49,7 @@ void run(const DemoCommand& command) {
                      [&](std::size_t a, std::size_t b) { return e.contributions[a] > e.contributions[b]; });
     std::string reasons;
     for (std::size_t i = 0; i < std::min<std::size_t>(3, order.size()); ++i) {
+      if (e.contributions[order[i]] < 0.1f * e.contributions[order[0]]) break;  // says next to nothing
       reasons +=
           fmt::format("{}{} {:+.1f}", reasons.empty() ? "" : ", ", e.tokens[order[i]], e.contributions[order[i]]);
     }

@@ -12,7 +12,8 @@ namespace {
 void add_data(CLI::App& verb, ReadOptions& read) {
   verb.add_option("--format", read.format, fmt::format("Layout of the data: auto, {}", fmt::join(formats(), ", ")))
       ->capture_default_str();
-  verb.add_option("--text-column", read.text_column, "tsv, csv: the text's column, by name or number; jsonl: its key");
+  verb.add_option("--text-column", read.text_column,
+                  "tsv, csv: the text's column, by name or by number from 1; jsonl: its key");
   verb.add_option("--label-column", read.label_column, "tsv, csv: the label's column; jsonl: its key");
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -227,6 +228,19 @@ Columns guessed_columns(const std::vector<Record>& records) {
   return {label, text, false};
 }
 
+// A first row without names to go by is a header where its label is no other row's, in data whose labels all repeat.
+bool looks_like_header(const std::vector<Record>& records, std::size_t label) {
+  constexpr std::size_t fewest_rows = 10;
+  if (records.size() <= fewest_rows) return false;
+  std::map<std::string_view, int> counts;
+  for (const Record& record : records) {
+    if (label < record.fields.size()) ++counts[trim(record.fields[label])];
+  }
+  const std::string_view first = trim(records.front().fields[label]);
+  return std::all_of(counts.begin(), counts.end(),
+                     [&](const auto& entry) { return (entry.second == 1) == (entry.first == first); });
+}
+
 Columns find_columns(const std::vector<Record>& records, const std::string& source, const ReadOptions& options) {
   const Record& first = records.front();
   check(first.fields.size() >= 2, "{}:{}: one column, where a label and a text are needed", source, first.line);
@@ -238,14 +252,24 @@ Columns find_columns(const std::vector<Record>& records, const std::string& sour
   if (!options.text_column.empty()) columns.text = chosen_column(first, options.text_column, source, columns.header);
   if (columns.header && options.label_column.empty() && label) columns.label = *label;
   if (columns.header && options.text_column.empty() && text) columns.text = *text;
+  columns.header = columns.header || looks_like_header(records, columns.label);
   check(columns.label != columns.text, "{}: column {} cannot be both the label and the text", source, columns.text + 1);
   return columns;
 }
 
-std::vector<Row> rows_of(std::vector<Record> records, const std::string& source, const ReadOptions& options) {
+std::string description(const Columns& columns, const Record& first) {
+  const auto column = [&](std::size_t i) {
+    return columns.header ? fmt::format("{} ({})", i + 1, nn::valid_utf8(first.fields[i])) : std::to_string(i + 1);
+  };
+  return fmt::format("labels from column {}, texts from column {}{}", column(columns.label), column(columns.text),
+                     columns.header ? "" : ", no header");
+}
+
+Rows rows_of(std::vector<Record> records, const std::string& source, const ReadOptions& options) {
   if (records.empty()) return {};
   const Columns columns = find_columns(records, source, options);
   std::vector<Row> rows;
+  const std::string taken = description(columns, records.front());
   for (std::size_t r = columns.header ? 1 : 0; r < records.size(); ++r) {
     Record& record = records[r];
     const std::size_t expected = records.front().fields.size();
@@ -256,7 +280,7 @@ std::vector<Row> rows_of(std::vector<Record> records, const std::string& source,
     rows.push_back({label_of(record.fields[columns.label], source, record.line), std::move(record.fields[columns.text]),
                     record.line});
   }
-  return rows;
+  return {std::move(rows), taken};
 }
 
 std::string detected_format(std::string_view contents, const std::string& source) {
@@ -276,7 +300,7 @@ const std::vector<std::string>& formats() {
   return names;
 }
 
-std::vector<Row> read_rows(std::string_view contents, const std::string& source, const ReadOptions& options) {
+Rows read_rows(std::string_view contents, const std::string& source, const ReadOptions& options) {
   if (contents.starts_with("\xef\xbb\xbf")) contents.remove_prefix(3);
   const std::string format = options.format == "auto" ? detected_format(contents, source) : options.format;
   check(std::find(formats().begin(), formats().end(), format) != formats().end(), "format '{}' is none of auto, {}",
@@ -289,7 +313,7 @@ std::vector<Row> read_rows(std::string_view contents, const std::string& source,
                        ? json_row(line, source, number, options)
                        : line_row(line, source, number, format == "fasttext" ? fasttext_mark : std::string_view()));
   });
-  return rows;
+  return {std::move(rows), ""};
 }
 
 }  // namespace heed::examples::classifier

@@ -15,6 +15,11 @@ struct Row {
   std::int64_t line = 0;  // that it begins on, from 1
 };
 
-std::vector<Row> read_rows(std::string_view contents, const std::string& source, const ReadOptions& options);
+struct Rows {
+  std::vector<Row> rows;
+  std::string columns;  // which columns were taken; "" where there are none
+};
+
+Rows read_rows(std::string_view contents, const std::string& source, const ReadOptions& options);
 
 }  // namespace heed::examples::classifier

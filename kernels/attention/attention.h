@@ -10,7 +10,8 @@
 //   value [batch, key_heads, keys, value_dim]    output [batch, heads, queries, value_dim]
 //   log_sum_exp f32 [batch, heads, queries], -inf where a query may look at nothing
 //
-// query, key, value, output and their gradients are of one dtype, f32 or bf16, all else is f32; sums are f32 or better.
+// query, key, value, output and their gradients are of one dtype, f32 or a half, all else is f32; sums are f32 or better, and
+// so are their terms, except that in halves weights and scores' gradients may be rounded to it before a product.
 // Any strides. heads is a multiple of key_heads, and head h reads key head h / (heads / key_heads). head_dim and
 // value_dim are 1 to attention_max_dim. No axis needs to have elements.
 //

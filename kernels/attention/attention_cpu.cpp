@@ -65,7 +65,7 @@ void forward_row(const Row<T>& row, const View& output, const View& log_sum_exp,
 
 void forward_reference(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
                        const AttentionWorkspace&, Stream) {
-  with_type(Types<float, BFloat16>{}, query.dtype, [&]<class T>(T) {
+  with_type(Types<float, BFloat16, Float16>{}, query.dtype, [&]<class T>(T) {
     std::vector<double> weights(static_cast<std::size_t>(key.shape[2]));
     for_each_row<T>({query, key, value, options},
                     [&](const Row<T>& row) { forward_row(row, output, log_sum_exp, weights); });
@@ -125,7 +125,7 @@ struct Sums {
 void backward_reference(View query, View key, View value, const AttentionOptions& options, View output,
                         View log_sum_exp, View doutput, View dlog_sum_exp, View dquery, View dkey, View dvalue,
                         const AttentionWorkspace&, Stream) {
-  with_type(Types<float, BFloat16>{}, query.dtype, [&]<class T>(T) {
+  with_type(Types<float, BFloat16, Float16>{}, query.dtype, [&]<class T>(T) {
     Sums dq{dquery}, dk{dkey}, dv{dvalue};
     for_each_row<T>({query, key, value, options}, [&](const Row<T>& row) {
       const RowGradient<T> gradient(row, output, log_sum_exp, doutput, dlog_sum_exp);
@@ -157,7 +157,7 @@ void mask_gradient_reference(View query, View key, View value, const AttentionOp
     if (dmask.strides[axis] == 0) whole.shape[axis] = 1;
   Sums sums{whole};
   const auto at = [&](int axis, std::int64_t i) { return dmask.strides[axis] == 0 ? 0 : i; };
-  with_type(Types<float, BFloat16>{}, query.dtype, [&]<class T>(T) {
+  with_type(Types<float, BFloat16, Float16>{}, query.dtype, [&]<class T>(T) {
     for_each_row<T>({query, key, value, options}, [&](const Row<T>& row) {
       const RowGradient<T> gradient(row, output, log_sum_exp, doutput, dlog_sum_exp);
       const AttentionSequence& sequence = row.sequence;

@@ -67,7 +67,7 @@ class Matrices {
   // The rows [first, first + rows) of one head, as f32.
   Matrix copy(const View& x, std::int64_t b, std::int64_t h, std::int64_t first, std::int64_t rows) {
     const Matrix result = make(rows, x.shape[3]);
-    with_type(Types<float, BFloat16>{}, x.dtype, [&]<class T>(T) {
+    with_type(Types<float, BFloat16, Float16>{}, x.dtype, [&]<class T>(T) {
       const PlainHead<T> head(x, b, h, first);
       for (std::int64_t i = 0; i < rows; ++i)
         for (std::int64_t d = 0; d < x.shape[3]; ++d) result(i, d) = static_cast<float>(head(i, d));
@@ -86,7 +86,7 @@ class Matrices {
 };
 
 void store(const Matrix& from, double factor, const View& x, std::int64_t b, std::int64_t h, std::int64_t first) {
-  with_type(Types<float, BFloat16>{}, x.dtype, [&]<class T>(T) {
+  with_type(Types<float, BFloat16, Float16>{}, x.dtype, [&]<class T>(T) {
     const PlainHead<T> head(x, b, h, first);
     for (std::int64_t i = 0; i < from.rows; ++i)
       for (std::int64_t d = 0; d < from.columns; ++d) head.set(i, d, factor * static_cast<double>(from(i, d)));

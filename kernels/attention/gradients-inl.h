@@ -45,7 +45,10 @@ HWY_INLINE float dot_rows(const View& a, std::int64_t a_at, const View& b, std::
   }
   double sum = 0;
   const auto number = [](const View& x, std::int64_t at) {
-    return x.dtype == Dtype::f32 ? x.as<const float>()[at] : static_cast<float>(x.as<const BFloat16>()[at]);
+    float number = 0;
+    with_type(Types<float, BFloat16, Float16>{}, x.dtype,
+              [&]<class T>(T) { number = static_cast<float>(x.as<const T>()[at]); });
+    return number;
   };
   for (std::int64_t i = 0; i < n; ++i)
     sum += static_cast<double>(number(a, a_at + i * a.strides[3])) *

@@ -114,15 +114,18 @@ constexpr std::int64_t two_rows(std::int64_t width) {
 // is no such row, zeros.
 HWY_INLINE void interleave_rows(const Head& x, std::int64_t first, std::int64_t n, float* copy, float* to) {
   const std::int64_t width = padded(x.view.shape[3]), half = two_rows(width) / 2;
-  auto* const even = reinterpret_cast<std::uint16_t*>(copy);
-  auto* const odd = reinterpret_cast<std::uint16_t*>(copy + half);
-  for (std::int64_t i = 0; i < n; i += 2, to += width) {
-    gather_pair_row(x.view, x.row(first + i), half, 0, copy);
-    if (i + 1 < n) {
-      gather_pair_row(x.view, x.row(first + i + 1), half, 0, copy + half);
+  const bool can_be_read = x.view.strides[3] == 1 && x.view.shape[3] == width;
+  const auto row = [&](std::int64_t i, float* copy) -> const std::uint16_t* {
+    if (can_be_read && i < n) return x.view.as<const std::uint16_t>() + x.row(first + i);
+    if (i < n) {
+      gather_pair_row(x.view, x.row(first + i), half, 0, copy);
     } else {
-      std::fill(odd, odd + 2 * half, std::uint16_t{0});
+      std::fill(copy, copy + half, 0.0f);
     }
+    return reinterpret_cast<const std::uint16_t*>(copy);
+  };
+  for (std::int64_t i = 0; i < n; i += 2, to += width) {
+    const std::uint16_t *const even = row(i, copy), *const odd = row(i + 1, copy + half);
     auto* const words = reinterpret_cast<std::uint32_t*>(to);
     for (std::int64_t c = 0; c < width; ++c) words[c] = even[c] | static_cast<std::uint32_t>(odd[c]) << 16;
   }

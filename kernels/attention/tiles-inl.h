@@ -21,8 +21,8 @@
 #include <cstdint>
 #include <utility>
 
-#include "kernels/bfloat16.h"
 #include "kernels/cpu/simd-inl.h"
+#include "kernels/dtypes.h"
 #include "kernels/view.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -165,9 +165,11 @@ struct Head {
 HWY_INLINE void gather_row(const View& x, std::int64_t at, std::int64_t columns, std::int64_t width, float factor,
                            float* to) {
   const std::int64_t step = x.strides[3];
-  if (x.dtype == Dtype::bf16) {
-    const BFloat16* const from = x.as<const BFloat16>() + at;
-    for (std::int64_t d = 0; d < columns; ++d) to[d] = factor * static_cast<float>(from[d * step]);
+  if (is_half(x.dtype)) {
+    with_type(Halves{}, x.dtype, [&]<class T>(T) HWY_ATTR {
+      const T* const from = x.as<const T>() + at;
+      for (std::int64_t d = 0; d < columns; ++d) to[d] = factor * static_cast<float>(from[d * step]);
+    });
   } else if (step == 1) {
     const float* const from = x.as<const float>() + at;
     for_vectors(0, columns, [&](auto d, std::int64_t i) HWY_ATTR {
@@ -189,9 +191,11 @@ HWY_INLINE void gather_rows(const Head& x, std::int64_t first, std::int64_t n, f
 // The other way.
 HWY_INLINE void scatter_row(const float* from, std::int64_t columns, float factor, const View& y, std::int64_t at) {
   const std::int64_t step = y.strides[3];
-  if (y.dtype == Dtype::bf16) {
-    BFloat16* const to = y.as<BFloat16>() + at;
-    for (std::int64_t d = 0; d < columns; ++d) to[d * step] = BFloat16(factor * from[d]);
+  if (is_half(y.dtype)) {
+    with_type(Halves{}, y.dtype, [&]<class T>(T) HWY_ATTR {
+      T* const to = y.as<T>() + at;
+      for (std::int64_t d = 0; d < columns; ++d) to[d * step] = T(factor * from[d]);
+    });
   } else if (step == 1) {
     float* const to = y.as<float>() + at;
     for_vectors(0, columns, [&](auto d, std::int64_t i) HWY_ATTR {

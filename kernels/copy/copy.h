@@ -15,7 +15,7 @@ namespace heed::kernels {
 //   machine
 //                        (C++ leaves both undefined, and processors differ)
 //   integer to integer   modulo 2^bits, as C++
-//   to f32, bf16         nearest, ties to even; f64 and i64 reach bf16 by way of f32, as in PyTorch
+//   to f32, halves       nearest, ties to even; f64 and i64 reach halves by way of f32, as in PyTorch
 // Fast when both sides are contiguous in some common order of axes, when one is the transpose of the other in two of
 // its axes, and when `from` is expanded.
 inline constinit Kernel<void(View from, View to, Stream)> copy{"copy"};
@@ -23,7 +23,7 @@ inline constinit Kernel<void(View from, View to, Stream)> copy{"copy"};
 // y = value, converted as by copy from f64.
 inline constinit Kernel<void(View y, double value, Stream)> fill{"fill"};
 
-// y[i] = start + i step, i counting in logical order. f32, f64, bf16: computed in f64 with one rounding of the product
+// y[i] = start + i step, i counting in logical order. f32, f64, halves: computed in f64 with one rounding of the product
 // and one of the sum, so no error accumulates along y. i32, i64, u8: start and step converted to i64 first, then exact.
 inline constinit Kernel<void(View y, double start, double step, Stream)> iota{"iota"};
 

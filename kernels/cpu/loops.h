@@ -6,9 +6,9 @@
 //       });
 //
 // A kernel writes one simple loop over contiguous memory, which the compiler or Highway turns into vector code, and
-// gets every layout, broadcasting, bf16 and all cores. How it works: axes are sorted and merged until as few as
+// gets every layout, broadcasting, halves and all cores. How it works: axes are sorted and merged until as few as
 // possible are left (all of a contiguous tensor is one axis); each operand hands out the next block of at most 1,024
-// elements, where it lies if it lies contiguously, otherwise gathered (or splatted, or widened from bf16) into a buffer
+// elements, where it lies if it lies contiguously, otherwise gathered (or splatted, or widened from halves) into a buffer
 // on the stack that stays in the first-level cache. The arithmetic never sees a stride, so results cannot depend on the
 // layout.
 #pragma once

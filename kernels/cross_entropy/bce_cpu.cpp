@@ -89,7 +89,7 @@ View or_ones(const View& weights, const View& x, T& one) {
   return ones;
 }
 
-// float, or bf16 computed as float, goes to the vector code where there is any; double to the definition.
+// float, or a half computed as float, goes to the vector code where there is any; double to the definition.
 template <bool simd>
 void forward(View x, View target, View weight, View pos_weight, View losses, Stream) {
   with_floating_type(x.dtype, [&]<class T>(T) {

@@ -8,8 +8,8 @@
 // sum(losses) / sum(w_t over the rows that count).
 //
 // Shapes: logits, dlogits [n, classes], classes >= 1; target [n], i64 or i32; weight [classes], View{} when all are 1;
-// losses, dlosses, log_sum_exp [n]. Dtypes: f32, f64 or bf16, one for all, except that log_sum_exp is f32 where the
-// rest is bf16. Any strides. The forward pass reads the logits once from memory, the backward pass reads and writes
+// losses, dlosses, log_sum_exp [n]. Dtypes: f32, f64 or a half, one for all, except that log_sum_exp is f32 where the
+// rest is halves. Any strides. The forward pass reads the logits once from memory, the backward pass reads and writes
 // once; the probabilities are never stored. dlogits may be logits. A target that is neither ignore_index nor in [0,
 // classes) makes the loss and the gradient of its row NaN: the caller checks where it can. A row with a NaN or +inf, or
 // of -inf alone, has loss NaN; a target logit of -inf has loss inf.
@@ -18,7 +18,7 @@
 //   k    = 1 + (pos_weight - 1) * target
 //   loss = weight * ((1 - target) * x + k * (log1p(exp(-|x|)) + max(-x, 0)))
 //   dx   = dloss * weight * (1 - target - k * sigmoid(-x))
-// All views have x's shape and dtype (f32, f64, bf16) and any strides; weight and pos_weight are View{} when all are 1.
+// All views have x's shape and dtype (f32, f64, halves) and any strides; weight and pos_weight are View{} when all are 1.
 // dx may be x or dlosses.
 #pragma once
 

@@ -5,7 +5,7 @@
 //   };
 //   cuda::map<float, float, float>("add", y, {a, b}, Add{}, stream);
 //
-// The function gets its operands in their compute type (bf16 as f32) and never sees a stride. Two kernels serve all
+// The function gets its operands in their compute type (halves as f32) and never sees a stride. Two kernels serve all
 // layouts: where every operand is one stretch of memory in a common order of axes, or a single value, threads move
 // vectors of up to 16 bytes; otherwise a thread finds its element by division (index.cuh).
 #pragma once

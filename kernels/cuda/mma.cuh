@@ -6,18 +6,30 @@
 //   b [16, 8]    registers 0, 1: rows 2 member and its neighbour, and 8 further down; column group
 //   c [16, 8]    values 0..3: rows group (0, 1) and group + 8 (2, 3); columns 2 member (0, 2) and 2 member + 1 (1, 3)
 //
-// The C of one product, rounded to bf16 and packed in pairs, is the A of the next as it lies.
+// The C of one product, rounded to a half and packed in pairs, is the A of the next as it lies.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/bfloat16.h"
+#include "kernels/float16.h"
 
 namespace heed::kernels::cuda {
 
-// c += a b, bf16 with f32 accumulation.
-__device__ inline void mma_bf16(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+// c += a b, bf16 or f16 with f32 accumulation. One specialisation a type of element, as of pack and unpack below.
+template <class T>
+__device__ void mma(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
+
+template <>
+__device__ inline void mma<BFloat16>(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+template <>
+__device__ inline void mma<Float16>(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
       "%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -58,26 +70,35 @@ __device__ inline void load_matrices_transposed(std::uint32_t (&words)[4], std::
                : "memory");
 }
 
-// Two floats as a pair of bf16 in one register, `low` in the lower half.
-__device__ inline std::uint32_t pack_bf16(float low, float high) {
+// Two floats as a pair of halves in one register, `low` in the lower half; and back.
+template <class T>
+__device__ std::uint32_t pack(float low, float high);
+template <class T>
+__device__ void unpack(std::uint32_t pair, float& low, float& high);
+
+template <>
+__device__ inline std::uint32_t pack<BFloat16>(float low, float high) {
   std::uint32_t pair;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
 }
-
-// The same for kernels that are templates of their elements' type: all that depends on it. One specialisation a type.
-template <class T>
-__device__ void mma(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
-template <class T>
-__device__ std::uint32_t pack(float low, float high);
+template <>
+__device__ inline void unpack<BFloat16>(std::uint32_t pair, float& low, float& high) {
+  low = __uint_as_float(pair << 16);
+  high = __uint_as_float(pair & 0xffff0000u);
+}
 
 template <>
-__device__ inline void mma<BFloat16>(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
-  mma_bf16(c, a, b0, b1);
+__device__ inline std::uint32_t pack<Float16>(float low, float high) {
+  std::uint32_t pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
 }
 template <>
-__device__ inline std::uint32_t pack<BFloat16>(float low, float high) {
-  return pack_bf16(low, high);
+__device__ inline void unpack<Float16>(std::uint32_t pair, float& low, float& high) {
+  asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }"
+      : "=f"(low), "=f"(high)
+      : "r"(pair));
 }
 
 // 2^x on the special-function unit, to 2 units in the last place; what is below 2^-126 becomes 0.

@@ -100,25 +100,28 @@ struct Rows : Positions<N> {
 template <class T>
 inline constexpr int vector_width = vector_bytes / static_cast<int>(sizeof(T));
 
-__device__ inline void unpack(uint4 bits, float (&x)[4]) {
-  x[0] = __uint_as_float(bits.x), x[1] = __uint_as_float(bits.y);
-  x[2] = __uint_as_float(bits.z), x[3] = __uint_as_float(bits.w);
-}
-__device__ inline void unpack(uint4 bits, float (&x)[8]) {
+// The elements of a vector as floats, and back.
+template <class T>
+__device__ void unpack_vector(uint4 bits, float (&x)[vector_width<T>]) {
   const unsigned words[4] = {bits.x, bits.y, bits.z, bits.w};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    x[2 * i] = __uint_as_float(words[i] << 16);
-    x[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+    if constexpr (std::is_same_v<T, float>)
+      x[i] = __uint_as_float(words[i]);
+    else
+      unpack<T>(words[i], x[2 * i], x[2 * i + 1]);
   }
 }
-__device__ inline uint4 pack(const float (&x)[4]) {
-  return {__float_as_uint(x[0]), __float_as_uint(x[1]), __float_as_uint(x[2]), __float_as_uint(x[3])};
-}
-__device__ inline uint4 pack(const float (&x)[8]) {
+template <class T>
+__device__ uint4 pack_vector(const float (&x)[vector_width<T>]) {
   unsigned words[4];
 #pragma unroll
-  for (int i = 0; i < 4; ++i) words[i] = pack_bf16(x[2 * i], x[2 * i + 1]);
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (std::is_same_v<T, float>)
+      words[i] = __float_as_uint(x[i]);
+    else
+      words[i] = pack<T>(x[2 * i], x[2 * i + 1]);
+  }
   return {words[0], words[1], words[2], words[3]};
 }
 
@@ -128,7 +131,7 @@ __device__ inline void store_16_bytes(void* to, uint4 bits) {
                : "memory");
 }
 
-// A row of contiguous f32 or bf16 elements as the 16-byte vectors of memory that it lies in. Rows begin where they like,
+// A row of contiguous elements of 4 or 2 bytes as the 16-byte vectors of memory that it lies in. Rows begin where they like,
 // vectors do not: the first and the last may reach beyond the row, and there single elements are read and written. Of
 // several rows that are walked side by side, the first decides where vectors begin; in a row that does not share its
 // alignment every element is accessed by itself.
@@ -158,7 +161,7 @@ struct VectorRow {
   __device__ void load(std::int64_t vector, float (&x)[width], float absent = 0) const {
     const std::int64_t at = first(vector);
     if (aligned && at >= 0 && at + width <= length) {
-      unpack(*reinterpret_cast<const uint4*>(data + at), x);
+      unpack_vector<std::remove_const_t<T>>(*reinterpret_cast<const uint4*>(data + at), x);
     } else {
 #pragma unroll
       for (int j = 0; j < width; ++j) x[j] = at + j >= 0 && at + j < length ? widened(data[at + j]) : absent;
@@ -167,7 +170,7 @@ struct VectorRow {
   __device__ void store(std::int64_t vector, const float (&x)[width]) const {
     const std::int64_t at = first(vector);
     if (aligned && at >= 0 && at + width <= length) {
-      store_16_bytes(data + at, pack(x));
+      store_16_bytes(data + at, pack_vector<T>(x));
     } else {
 #pragma unroll
       for (int j = 0; j < width; ++j) {

@@ -39,7 +39,7 @@ bool rows_align(const T* data, std::int64_t columns, std::int64_t stride, int n)
   return is_aligned(data, n * sizeof(T)) && columns % n == 0 && stride % n == 0;
 }
 
-// An element as the number that is computed with (bf16 as f32), and back.
+// An element as the number that is computed with (a half as f32), and back.
 template <class T>
 __device__ Compute<T> widened(T value) {
   return static_cast<Compute<T>>(value);

@@ -4,7 +4,7 @@
 // caller's: it arrives as stride 0, and operands of stride 0 (scalars, rows, columns) are fast. y never has stride 0.
 // An input may be the very memory of y (same data, same strides); any other overlap is undefined.
 //
-// Dtypes. The inputs and y share one dtype unless said otherwise; each group below names those it takes. bf16 is
+// Dtypes. The inputs and y share one dtype unless said otherwise; each group below names those it takes. Halves are
 // computed in f32 and rounded once. f64 is computed by the C++ library's functions, to serve as ground truth. Integers
 // wrap around (two's complement).
 //
@@ -18,7 +18,7 @@ namespace heed::kernels {
 using Unary = void(View x, View y, Stream);
 using Binary = void(View a, View b, View y, Stream);
 
-// ---- Unary. f32, f64, bf16; neg, abs and relu also i32 and i64.
+// ---- Unary. f32, f64, halves; neg, abs and relu also i32 and i64.
 inline constinit Kernel<Unary> neg{"neg"};
 inline constinit Kernel<Unary> abs{"abs"};          // |-0| = +0
 inline constinit Kernel<Unary> exp{"exp"};          // f32: below 2 ulp
@@ -38,13 +38,13 @@ inline constinit Kernel<Unary> gelu_tanh{"gelu_tanh"};
 // x of any dtype, y boolean: x == 0. NaN counts as true, as everywhere in C.
 inline constinit Kernel<Unary> logical_not{"logical_not"};
 
-// ---- Binary. f32, f64, bf16, i32, i64, u8.
+// ---- Binary. f32, f64, halves, i32, i64, u8.
 inline constinit Kernel<Binary> add{"add"};
 inline constinit Kernel<Binary> sub{"sub"};
 inline constinit Kernel<Binary> mul{"mul"};
 inline constinit Kernel<Binary> maximum{"maximum"};
 inline constinit Kernel<Binary> minimum{"minimum"};
-// f32, f64, bf16.
+// f32, f64, halves.
 inline constinit Kernel<Binary> div{"div"};
 inline constinit Kernel<Binary> pow{"pow"};  // special cases as std::pow: pow(x, 0) = 1, pow(-2, 0.5) = NaN
 
@@ -58,7 +58,7 @@ inline constinit Kernel<Binary> greater_equal{"greater_equal"};
 inline constinit Kernel<Binary> logical_and{"logical_and"};
 inline constinit Kernel<Binary> logical_or{"logical_or"};
 
-// ---- Fused backwards: one pass where the composed formula takes several. f32, f64, bf16.
+// ---- Fused backwards: one pass where the composed formula takes several. f32, f64, halves.
 // In terms of the input: (x, dy, dx).
 inline constinit Kernel<Binary> relu_backward{"relu_backward"};  // 0 where x <= 0, else dy
 inline constinit Kernel<Binary> abs_backward{"abs_backward"};    // dy sign(x); sign of 0 and NaN is 0
@@ -73,10 +73,10 @@ inline constinit Kernel<Binary> sigmoid_backward{"sigmoid_backward"};  // dy y (
 // not.
 inline constinit Kernel<void(View condition, View a, View b, View y, Stream)> where{"where"};
 
-// ---- y = min(max(x, low), high): high wins when low > high. f32, f64, bf16, i32, i64 (bounds saturate to the type's
+// ---- y = min(max(x, low), high): high wins when low > high. f32, f64, halves, i32, i64 (bounds saturate to the type's
 // range, fractions are dropped). A NaN in x stays; bounds must not be NaN, infinities mean no bound.
 inline constinit Kernel<void(View x, View y, double low, double high, Stream)> clamp{"clamp"};
-// dx = dy where low <= x <= high, else 0 (also where x is NaN). f32, f64, bf16.
+// dx = dy where low <= x <= high, else 0 (also where x is NaN). f32, f64, halves.
 inline constinit Kernel<void(View x, View dy, View dx, double low, double high, Stream)> clamp_backward{
     "clamp_backward"};
 

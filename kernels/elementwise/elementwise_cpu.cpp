@@ -1,6 +1,6 @@
 // Arithmetic, functions and their fused backwards, each in two variants:
 //   reference  a line of scalar C++, below; every dtype of the contract
-//   simd       the default: f32 and bf16 through elementwise_simd.cpp, other dtypes as the reference
+//   simd       the default: f32 and the halves through elementwise_simd.cpp, other dtypes as the reference
 #include <cmath>
 #include <numbers>
 
@@ -49,6 +49,8 @@ void unary_simd(View x, View y, Stream stream) {
     map_blocks<float, float>(LoopOrder::any, y, {x}, simd_blocks().*block);
   else if (x.dtype == Dtype::bf16)
     map_blocks<BFloat16, BFloat16>(LoopOrder::any, y, {x}, simd_blocks().*block);
+  else if (x.dtype == Dtype::f16)
+    map_blocks<Float16, Float16>(LoopOrder::any, y, {x}, simd_blocks().*block);
   else
     unary<op, TypeList>(x, y, stream);
 }
@@ -59,6 +61,8 @@ void binary_simd(View a, View b, View y, Stream stream) {
     map_blocks<float, float, float>(LoopOrder::any, y, {a, b}, simd_blocks().*block);
   else if (a.dtype == Dtype::bf16)
     map_blocks<BFloat16, BFloat16, BFloat16>(LoopOrder::any, y, {a, b}, simd_blocks().*block);
+  else if (a.dtype == Dtype::f16)
+    map_blocks<Float16, Float16, Float16>(LoopOrder::any, y, {a, b}, simd_blocks().*block);
   else
     binary<op, TypeList>(a, b, y, stream);
 }

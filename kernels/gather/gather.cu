@@ -19,7 +19,7 @@ struct Indices {
   }
 };
 
-// What is added up, as the CPU adds it: bf16 is rounded at every addition.
+// What is added up, as the CPU adds it: a half is rounded at every addition.
 template <class T>
 __device__ T plus(T sum, T term) {
   return narrowed<T>(widened(sum) + widened(term));

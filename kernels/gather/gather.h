@@ -13,9 +13,9 @@ namespace heed::kernels {
 inline constinit Kernel<void(View x, int axis, View index, View y, Stream)> index_select{"index_select"};
 
 // y[..., index[i], ...] += source[..., i, ...] at `axis`: the gradient of index_select.
-//   y [..., length, ...]   index [n]   source [..., n, ...]      f32, f64, bf16, i32, i64, both the same
-// An index may occur often: its sources are added one after another in the order of i, so the bits never vary. bf16
-// rounds at every addition. Rows of y that no index names are neither read nor written.
+//   y [..., length, ...]   index [n]   source [..., n, ...]      f32, f64, halves, i32, i64, both the same
+// An index may occur often: its sources are added one after another in the order of i, so the bits never vary. A
+// half is rounded at every addition. Rows of y that no index names are neither read nor written.
 inline constinit Kernel<void(View y, int axis, View index, View source, Stream)> index_add{"index_add"};
 
 // y[p] = x[p with index[p] at `axis`] for every position p of index, as torch.gather.
@@ -23,7 +23,7 @@ inline constinit Kernel<void(View y, int axis, View index, View source, Stream)>
 inline constinit Kernel<void(View x, int axis, View index, View y, Stream)> gather{"gather"};
 
 // y[p with index[p] at `axis`] += source[p] for every position p of index: the gradient of gather.
-//   y   index   source      as gather's x, index, y      f32, f64, bf16, i32, i64
+//   y   index   source      as gather's x, index, y      f32, f64, halves, i32, i64
 // Duplicates are added in the order of p along `axis`; see index_add.
 inline constinit Kernel<void(View y, int axis, View index, View source, Stream)> scatter_add{"scatter_add"};
 
@@ -33,7 +33,7 @@ inline constinit Kernel<void(View y, int axis, View index, View source, Stream)>
 inline constinit Kernel<void(View index, View range, Stream)> index_range{"index_range"};
 
 // The k largest (or least) elements of every line along the last axis, best first, and where they stood.
-//   x [..., n]   values [..., k] of x's dtype   indices i64 [..., k]      0 <= k <= n; f32, f64, bf16, i32, i64
+//   x [..., n]   values [..., k] of x's dtype   indices i64 [..., k]      0 <= k <= n; f32, f64, halves, i32, i64
 // Equal elements: lowest index first. A NaN counts as larger than everything, as in torch.topk.
 inline constinit Kernel<void(View x, View values, View indices, bool largest, Stream)> top_k{"top_k"};
 

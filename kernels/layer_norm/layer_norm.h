@@ -5,7 +5,7 @@
 //   rms_norm     y = x * rstd * weight                    rstd = 1 / sqrt(mean of x^2 + eps)
 //
 // Shapes: x, y, dy, dx [rows, n]; weight, bias, dweight, dbias [n]; mean, rstd [rows]. n >= 1; rows may be 0.
-// Dtypes: f32, f64 or bf16, one for all, except that mean, rstd and the workspace are f32 where the rest is bf16.
+// Dtypes: f32, f64 or a half, one for all, except that mean, rstd and the workspace are f32 where the rest is halves.
 // Any strides; mean, rstd and workspace contiguous. Optional (View{} when absent): weight, bias (taken as 1 and 0);
 // dx, dweight, dbias (not wanted). y may be x; dx may be x or dy.
 // The variance is taken about the mean in a second pass, so an offset in x (1e4 plus a small noise) costs no digits.

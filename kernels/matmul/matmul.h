@@ -8,7 +8,7 @@ namespace heed::kernels {
 // c = alpha a b + beta c
 //   a [..., m, k]   b [..., k, n]   c [..., m, n]      the same rank >= 2; the batch axes of a and b have c's lengths
 //                                                      (broadcast ones by stride 0)
-// f32 and f64, and bf16 accumulated in f32 (rounded once, when c is stored). All three of one dtype.
+// f32 and f64, and halves accumulated in f32 (rounded once, when c is stored). All three of one dtype.
 // beta == 0: c is not read, so it may hold anything, NaN included. alpha == 0 or k == 0: a and b are not read, c = beta
 // c. Otherwise NaN and infinities travel as in the sum of products: 0 * inf is NaN. a and b may have any strides (a
 // transposed operand is a view, never a copy), stride 0 included; c must not overlap them.

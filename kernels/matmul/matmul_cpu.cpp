@@ -68,7 +68,7 @@ void matmul_rows_as(const View& a, const View& b, const View& c, double alpha, d
 }
 
 void matmul_rows(View a, View b, View c, double alpha, double beta, Stream stream) {
-  if (c.dtype == Dtype::bf16) return matmul_reference(a, b, c, alpha, beta, stream);
+  if (is_half(c.dtype)) return matmul_reference(a, b, c, alpha, beta, stream);
   if (c.dtype == Dtype::f64) return matmul_rows_as<double>(a, b, c, alpha, beta);
   matmul_rows_as<float>(a, b, c, alpha, beta);
 }

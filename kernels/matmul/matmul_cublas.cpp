@@ -89,6 +89,8 @@ Types types_of(Dtype dtype) {
       return {CUDA_R_64F, CUBLAS_COMPUTE_64F};
     case Dtype::bf16:
       return {CUDA_R_16BF, CUBLAS_COMPUTE_32F};
+    case Dtype::f16:
+      return {CUDA_R_16F, CUBLAS_COMPUTE_32F};
     default:
       return {CUDA_R_32F, CUBLAS_COMPUTE_32F};  // true f32, no tensor cores: those would keep 10 bits
   }

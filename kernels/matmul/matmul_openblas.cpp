@@ -208,7 +208,7 @@ void matmul_as(const View& a_view, const View& b_view, const View& c_view, T alp
 
 void matmul_openblas(View a, View b, View c, double alpha, double beta, Stream stream) {
   const bool readable = is_blas_matrix(a) && is_blas_matrix(b) && is_blas_matrix(c);
-  if (!readable || c.dtype == Dtype::bf16) return matmul_reference(a, b, c, alpha, beta, stream);
+  if (!readable || is_half(c.dtype)) return matmul_reference(a, b, c, alpha, beta, stream);
   if (c.size() == 0) return;
   arrange_for_blas(a, b, c);
   if (c.dtype == Dtype::f64) return matmul_as<double>(a, b, c, alpha, beta);

@@ -25,8 +25,8 @@ struct Uniform {
   __device__ void operator()(const PhiloxBlock& words, Compute<T> (&y)[elements]) const {
     if constexpr (std::is_same_v<T, double>) {
       for (int i = 0; i < 2; ++i) y[i] = unit_double(words[2 * i], words[2 * i + 1]);
-    } else if constexpr (std::is_same_v<T, BFloat16>) {
-      for (int i = 0; i < 4; ++i) y[i] = static_cast<float>(words[i] >> 24) * 0x1p-8f;
+    } else if constexpr (is_half_type<T>) {
+      for (int i = 0; i < 4; ++i) y[i] = unit_half<T>(words[i]);
     } else {
       for (int i = 0; i < 4; ++i) y[i] = unit_float(words[i]);
     }

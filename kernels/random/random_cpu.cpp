@@ -77,8 +77,8 @@ void uniform_variant(View y, std::uint64_t seed, std::uint64_t offset, Stream) {
       const std::uint32_t* w = words.begin();
       if constexpr (std::is_same_v<T, double>) {
         for (std::int64_t i = 0; i < n; ++i) y[i] = unit_double(w[2 * i], w[2 * i + 1]);
-      } else if constexpr (std::is_same_v<T, BFloat16>) {
-        for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(w[i] >> 24) * 0x1p-8f;
+      } else if constexpr (is_half_type<T>) {
+        for (std::int64_t i = 0; i < n; ++i) y[i] = unit_half<T>(w[i]);
       } else {
         for (std::int64_t i = 0; i < n; ++i) y[i] = unit_float(w[i]);
       }

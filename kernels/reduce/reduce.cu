@@ -218,7 +218,7 @@ void reduce(View x, View y, Stream stream) {
   with_type(Types{}, x.dtype, [&]<class T>(T) { reduce_as<T, Accumulator<T>>(slot.name(), x, y, stream); });
 }
 
-using EveryType = Types<float, double, BFloat16, std::int32_t, std::int64_t, std::uint8_t, bool>;
+using EveryType = Types<float, double, BFloat16, Float16, std::int32_t, std::int64_t, std::uint8_t, bool>;
 constexpr auto on_cuda = DeviceType::cuda;
 
 const Register register_sum{reduce_sum, on_cuda, "tree", &reduce<EveryType, SumOf, reduce_sum>, is_default};

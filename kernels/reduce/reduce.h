@@ -4,11 +4,11 @@
 // An axis on which x itself has length 1 may count as reduced or not: it makes no difference.
 //
 //   slot                     x                                    y          over no elements
-//   reduce_sum               f32 f64 bf16                         as x       0
+//   reduce_sum               f32 f64 halves                       as x       0
 //                            i32 i64 u8 bool                      i64        0 (overflow wraps)
-//   reduce_sum_of_squares    f32 f64 bf16                         as x       0
+//   reduce_sum_of_squares    f32 f64 halves                       as x       0
 //   reduce_max, reduce_min   every dtype                          as x       undefined: the caller refuses it
-//   reduce_log_sum_exp       f32 f64 bf16                         as x       -inf
+//   reduce_log_sum_exp       f32 f64 halves                       as x       -inf
 //   reduce_any, reduce_all   every dtype (true: not 0; NaN too)   bool       false, true
 //   reduce_argmax, _argmin   every dtype; exactly one axis        i64        undefined: the caller refuses it
 //

@@ -75,16 +75,16 @@ __global__ void __launch_bounds__(block, 1) shared_kernel(const __grid_constant_
   for (int v = threadIdx.x; v < count; v += block) {
     x.load(v, values, -infinity<float>);
     for (const float value : values) max = fmaxf(max, value);
-    kept[v] = pack(values);
+    kept[v] = pack_vector<T>(values);
   }
   const float base = base_of(team_max(max, block));
   for (int v = threadIdx.x; v < count; v += block) {
-    unpack(kept[v], values);
+    unpack_vector<T>(kept[v], values);
     for (const float value : values) sum += exp(value - base);
   }
   const float factor = Function::factor(team_sum(sum, block));
   for (int v = threadIdx.x; v < count; v += block) {
-    unpack(kept[v], values);
+    unpack_vector<T>(kept[v], values);
     for (float& value : values) value = finish<Function>(value, base, factor);
     y.store(v, values);
   }
@@ -236,7 +236,7 @@ bool row_in_shared_memory(const View& x, const View& y, int axis, Stream stream)
   const Rows<2> rows({x, y}, axis);
   if (!rows.contiguous()) return false;
   bool launched = false;
-  with_type(Types<float, BFloat16>(), x.dtype, [&]<class T>(T) {
+  with_type(Types<float, BFloat16, Float16>(), x.dtype, [&]<class T>(T) {
     const std::int64_t bytes = rows.vectors<T>() * 16;
     launched = bytes <= most_shared_bytes(stream) - 1024;  // which leaves room for what team_reduce needs
     if (!launched) return;
@@ -251,7 +251,7 @@ bool online(const View& x, const View& y, int axis, Stream stream) {
   const Rows<2> rows({x, y}, axis);
   if (!rows.contiguous()) return false;
   bool launched = false;
-  with_type(Types<float, BFloat16>(), x.dtype, [&]<class T>(T) {
+  with_type(Types<float, BFloat16, Float16>(), x.dtype, [&]<class T>(T) {
     launch({Function::forward, blocks_for(rows.count, 1), block, 0, stream}, &online_kernel<T, Function>, rows);
     launched = true;
   });
@@ -263,7 +263,7 @@ bool two_reads_backward(const View& y, const View& dy, const View& dx, int axis,
   const Rows<3> rows({y, dy, dx}, axis);
   if (!rows.contiguous()) return false;
   bool launched = false;
-  with_type(Types<float, BFloat16>(), y.dtype, [&]<class T>(T) {
+  with_type(Types<float, BFloat16, Float16>(), y.dtype, [&]<class T>(T) {
     launch({Function::backward, blocks_for(rows.count, 1), block, 0, stream}, &two_reads_kernel<T, Function>, rows);
     launched = true;
   });
@@ -276,7 +276,7 @@ bool split_rows(const View& x, const View& y, int axis, Stream stream) {
   const Rows<2> rows({x, y}, axis);
   if (!rows.contiguous() || y.data == x.data) return false;
   bool launched = false;
-  with_type(Types<float, BFloat16>(), x.dtype, [&]<class T>(T) {
+  with_type(Types<float, BFloat16, Float16>(), x.dtype, [&]<class T>(T) {
     const int chunks = chunks_of<T>(rows);
     if (chunks < 2) return;
     const dim3 grid(blocks_for(rows.count, 1), static_cast<unsigned>(chunks));
@@ -293,7 +293,7 @@ bool split_rows_backward(const View& y, const View& dy, const View& dx, int axis
   const Rows<3> rows({y, dy, dx}, axis);
   if (!rows.contiguous() || dx.data == y.data || dx.data == dy.data) return false;
   bool launched = false;
-  with_type(Types<float, BFloat16>(), y.dtype, [&]<class T>(T) {
+  with_type(Types<float, BFloat16, Float16>(), y.dtype, [&]<class T>(T) {
     const int chunks = chunks_of<T>(rows);
     if (chunks < 2) return;
     const dim3 grid(blocks_for(rows.count, 1), static_cast<unsigned>(chunks));

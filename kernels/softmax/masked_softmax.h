@@ -4,7 +4,7 @@
 //                   0 at all others, and throughout where there are none; NaN throughout if a key looked at is NaN or inf
 //   dx            = scale y (dy - sum over j of y dy)
 //
-// Shapes: x, y, dy, dx [batch, heads, queries, keys]. Dtypes: f32, f64, bf16, one for all. Any strides. y may be x, and dx
+// Shapes: x, y, dy, dx [batch, heads, queries, keys]. Dtypes: f32, f64, halves, one for all. Any strides. y may be x, and dx
 // may be y or dy (same data and strides). No axis needs to have elements. x is not read where a query may not look.
 #pragma once
 
@@ -20,7 +20,7 @@ struct MaskedSoftmaxOptions {
   bool causal = false;
   std::int64_t shift = 0;
   // As x in shape (an expanded axis has stride 0), or without data. bool (true: may look), or added to the scores: of x's
-  // dtype, f32 where that is bf16; -inf there is a key that may not be looked at.
+  // dtype, f32 where that is a half; -inf there is a key that may not be looked at.
   View mask = {};
 };
 

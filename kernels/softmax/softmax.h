@@ -1,6 +1,6 @@
 // Softmax and log-softmax along one axis, and their gradients. NOTES.md tells the story of the variants.
 //
-// All views of a call have one shape and one dtype (f32, f64, bf16), any strides; 0 <= axis < rank. An output may be
+// All views of a call have one shape and one dtype (f32, f64, halves), any strides; 0 <= axis < rank. An output may be
 // exactly one of the inputs (same data and strides). Nothing is read or written when the shape holds no elements.
 //
 // With m the maximum of a row, a row being the elements along the axis:

@@ -69,10 +69,12 @@ TEST_CASE("relu has no gradient at 0") {
   CHECK(x.grad().to_vector<float>() == std::vector<float>{0, 0, 7});
 }
 
-TEST_CASE("bf16 is computed in f32 and rounded once") {
-  const Tensor x = uniform({1025}, -3, 3, {Dtype::bf16}, 1);
-  CHECK(gelu(x).to_vector<double>() == gelu(x.to(Dtype::f32)).to(Dtype::bf16).to_vector<double>());
-  CHECK((x * x).to_vector<double>() == (x.to(Dtype::f32) * x.to(Dtype::f32)).to(Dtype::bf16).to_vector<double>());
+TEST_CASE("halves are computed in f32 and rounded once") {
+  for (const Dtype dtype : {Dtype::bf16, Dtype::f16}) {
+    const Tensor x = uniform({1025}, -3, 3, {dtype}, 1);
+    CHECK(gelu(x).to_vector<double>() == gelu(x.to(Dtype::f32)).to(dtype).to_vector<double>());
+    CHECK((x * x).to_vector<double>() == (x.to(Dtype::f32) * x.to(Dtype::f32)).to(dtype).to_vector<double>());
+  }
 }
 
 TEST_CASE("activations refuse integers") {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "kernels/attention/attention.h"
 #include "tests/harness/examine.h"
 
 namespace heed::test {
@@ -108,7 +109,8 @@ void verify_attention(const std::string& name, const Sizes& s, Reference referen
     AttentionOptions options = moved(reference.options, x[0].device());
     if (x.size() > 3) options.mask = x[3];
     const Attention result = scaled_dot_product_attention(x[0], x[1], x[2], options);
-    return with_log_sum_exp ? cat({result.output, result.log_sum_exp.unsqueeze(3)}, 3) : result.output;
+    return with_log_sum_exp ? cat({result.output.to(result.log_sum_exp.dtype()), result.log_sum_exp.unsqueeze(3)}, 3)
+                            : result.output;
   };
   c.reference = [reference, with_log_sum_exp](const std::vector<Array>& x) {
     Reference r = reference;
@@ -177,7 +179,9 @@ TEST_CASE("attention: packed sequences") {
                   AttentionOptions all = moved(options, x[0].device());
                   all.mask = x[3];
                   const Attention y = scaled_dot_product_attention(x[0], x[1], x[2], all);
-                  return sees_all ? cat({y.output, y.log_sum_exp.transpose(0, 1).unsqueeze(2)}, 2) : y.output;
+                  return sees_all
+                             ? cat({y.output.to(y.log_sum_exp.dtype()), y.log_sum_exp.transpose(0, 1).unsqueeze(2)}, 2)
+                             : y.output;
                 },
             .reference =
                 [=](const std::vector<Array>& x) {
@@ -242,6 +246,42 @@ TEST_CASE("attention: a packed batch is its sequences, one by one") {
   }
 }
 
+TEST_CASE("attention: what no query may look at does not matter, whatever it holds") {
+  const Tensor query = uniform({1, 1, 6, 8}, -1, 1, {}, 1), clean = uniform({1, 1, 20, 8}, -1, 1, {}, 2);
+  const auto spoilt = [&](std::int64_t from, double special) {
+    const Tensor beyond = greater_equal(arange(0, 20), scalar(static_cast<double>(from), {Dtype::i64}));
+    return masked_fill(clean, beyond.unsqueeze(1), special);
+  };
+  const Tensor allowed = less(arange(0, 20), scalar(11, {Dtype::i64}));
+  for (const double special : {std::nan(""), infinity}) {
+    const auto check_path = [&](AttentionPath path) {
+      // Keys and values beyond the length, and keys that are masked, by a bool or by -inf.
+      const AttentionOptions lengths{.key_lengths = from_vector<std::int64_t>({11}, {1}), .path = path};
+      const AttentionOptions masked{.mask = allowed, .path = path};
+      const AttentionOptions biased{.mask = masked_fill(zeros({20}), logical_not(allowed), -infinity), .path = path};
+      const auto attend = [&](const Tensor& key, const Tensor& value, const AttentionOptions& options) {
+        const Tensor q = query.detach(), k = key.detach(), v = value.detach();
+        for (const Tensor& x : {q, k, v}) x.set_requires_grad();
+        const Tensor y = scaled_dot_product_attention(q, k, v, options).output;
+        std::vector<Tensor> all = grad({y}, {q, k, v}, {ones(y.shape())});
+        all.push_back(y.detach());
+        return all;
+      };
+      const Tensor bad = spoilt(11, special);
+      const std::vector<Tensor> right = attend(clean, clean, lengths), found = attend(bad, bad, lengths);
+      for (std::size_t i = 0; i < right.size(); ++i) CHECK_EQ(difference(found[i], Array(right[i]), 1e-6), "");
+      for (const AttentionOptions& options : {masked, biased})
+        CHECK_EQ(difference(attend(bad, clean, options).back(), Array(right.back()), 1e-6), "");
+    };
+    check_path(AttentionPath::composed);
+    for (const std::string name : variants_of(kernels::attention_forward)) {
+      CAPTURE(name);
+      const kernels::ScopedVariant forward(kernels::attention_forward, default_device().type, name);
+      check_path(AttentionPath::fused);
+    }
+  }
+}
+
 TEST_CASE("attention: the output lies in memory as the query does") {
   const Tensor x = uniform({2, 5, 3, 8}, -1, 1, {}, 1), transposed = x.transpose(1, 2);
   const Tensor y = scaled_dot_product_attention(transposed, transposed, transposed, {}).output;
@@ -249,14 +289,16 @@ TEST_CASE("attention: the output lies in memory as the query does") {
   CHECK(scaled_dot_product_attention(x, x, x, {}).output.is_contiguous());
 }
 
-TEST_CASE("attention in bf16 is attention in f32, rounded at the end") {
-  const Tensor x = uniform({1, 2, 6, 8}, -1, 1, {}, 1).to(Dtype::bf16);
-  const Tensor right = scaled_dot_product_attention(x.to(Dtype::f32), x.to(Dtype::f32), x.to(Dtype::f32), {}).output;
-  for (const AttentionPath path : {AttentionPath::fused, AttentionPath::composed}) {
-    const Attention y = scaled_dot_product_attention(x, x, x, {.return_log_sum_exp = true, .path = path});
-    CHECK_EQ(y.output.dtype(), Dtype::bf16);
-    CHECK_EQ(y.log_sum_exp.dtype(), Dtype::f32);
-    CHECK_EQ(difference(y.output.to(Dtype::f32), Array(right), 0x1p-8), "");
+TEST_CASE("attention in halves is attention in f32, rounded at the end") {
+  for (const Dtype dtype : {Dtype::bf16, Dtype::f16}) {
+    const Tensor x = uniform({1, 2, 6, 8}, -1, 1, {}, 1).to(dtype);
+    const Tensor right = scaled_dot_product_attention(x.to(Dtype::f32), x.to(Dtype::f32), x.to(Dtype::f32), {}).output;
+    for (const AttentionPath path : {AttentionPath::fused, AttentionPath::composed}) {
+      const Attention y = scaled_dot_product_attention(x, x, x, {.return_log_sum_exp = true, .path = path});
+      CHECK_EQ(y.output.dtype(), dtype);
+      CHECK_EQ(y.log_sum_exp.dtype(), Dtype::f32);
+      CHECK_EQ(difference(y.output.to(Dtype::f32), Array(right), dtype == Dtype::bf16 ? 0x1p-8 : 0x1p-11), "");
+    }
   }
 }
 

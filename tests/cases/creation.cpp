@@ -18,7 +18,8 @@ Values values_of(const Tensor& x) {
 }  // namespace
 
 TEST_CASE("constant leaves") {
-  for (const Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16, Dtype::i32, Dtype::i64, Dtype::u8, Dtype::boolean}) {
+  for (const Dtype dtype :
+       {Dtype::f32, Dtype::f64, Dtype::bf16, Dtype::f16, Dtype::i32, Dtype::i64, Dtype::u8, Dtype::boolean}) {
     CHECK(values_of(zeros({2, 2}, {dtype})) == Values{0, 0, 0, 0});
     CHECK(values_of(ones_like(empty({3}, {dtype}))) == Values{1, 1, 1});
     CHECK(full({0, 3}, 1, {dtype}).count() == 0);

@@ -53,7 +53,8 @@ TEST_CASE("a device that is not there says why") {
 
 TEST_CASE("tensors travel between devices, and gradients back") {
   if (no_gpu()) return;
-  for (const Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16, Dtype::i32, Dtype::i64, Dtype::u8, Dtype::boolean}) {
+  for (const Dtype dtype :
+       {Dtype::f32, Dtype::f64, Dtype::bf16, Dtype::f16, Dtype::i32, Dtype::i64, Dtype::u8, Dtype::boolean}) {
     const Tensor x = from_vector<double>({0, 1, 2, 3, 4, 5}, {2, 3}, Device{}).to(dtype);
     const Tensor there = x.to(gpu);
     CHECK(there.device() == gpu);
@@ -120,7 +121,7 @@ TEST_CASE("the default device is where tensors are made") {
 
 TEST_CASE("random numbers are the same on every device") {
   if (no_gpu()) return;
-  for (const Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16}) {
+  for (const Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16, Dtype::f16}) {
     for (const std::int64_t n : {1, 2, 3, 4, 5, 33, 1025}) {
       const auto both = [&](auto draw, double tolerance) {
         Generator a{5, 3}, b{5, 3};
@@ -131,7 +132,9 @@ TEST_CASE("random numbers are the same on every device") {
       both([&](TensorOptions options, Generator* generator) { return rand({n}, options, generator); }, 0);
       both([&](TensorOptions options, Generator* generator) { return bernoulli({n}, 0.3, options, generator); }, 0);
       both([&](TensorOptions options, Generator* generator) { return randn({n}, options, generator); },
-           dtype == Dtype::bf16 ? 1e-2 : 1e-6);
+           dtype == Dtype::bf16  ? 1e-2
+           : dtype == Dtype::f16 ? 1e-3
+                                 : 1e-6);
       both(
           [&](TensorOptions options, Generator* generator) {
             return dropout(full({n}, 1.7, options).expand({2, n}).transpose(0, 1), 0.4, generator);

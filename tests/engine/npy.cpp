@@ -47,6 +47,7 @@ std::string complaint(const std::string& path, const std::string& contents) {
 std::vector<Tensor> one_of_each() {
   return {from_vector<float>({1, -0.0f, NAN, INFINITY, 1e-45f, 6}, {2, 3}),
           from_vector<double>({1e300, -2}, {2}),
+          from_vector<float>({1, 0x1p-24f, -INFINITY, 65504}, {4}).to(Dtype::f16),
           from_vector<std::int32_t>({INT32_MIN, 7}, {1, 2}),
           from_vector<std::int64_t>({INT64_MIN, INT64_MAX}, {2, 1, 1}),
           from_vector<std::uint8_t>({0, 255}, {2}),
@@ -111,7 +112,7 @@ TEST_CASE("npy: every version, byte order mark, key order and element type that 
   check_integers("<u4", bytes_of<std::uint32_t>({0, 4294967295}), {0, 4294967295});
   check_integers("<u8", bytes_of<std::uint64_t>({0, INT64_MAX}), {0, INT64_MAX});
   CHECK(identical(loaded(path, file_of(1, described("<f2", "(2,)"), bytes_of<std::uint16_t>({0x3c00, 0xfc00}))),
-                  from_vector<float>({1, -INFINITY}, {2})));
+                  from_vector<float>({1, -INFINITY}, {2}).to(Dtype::f16)));
 }
 
 TEST_CASE("npy: column-major files") {

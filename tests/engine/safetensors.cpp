@@ -7,7 +7,6 @@
 #include <random>
 
 #include "engine/file.h"
-#include "engine/half.h"
 #include "tests/harness/examine.h"
 #include "tests/harness/identical.h"
 #include "tests/harness/python.h"
@@ -36,6 +35,10 @@ Named one_of_each() {
   Tensor bf16 = empty({2}, {Dtype::bf16});
   bf16.data<BFloat16>()[0] = BFloat16(1.5f);
   bf16.data<BFloat16>()[1] = BFloat16(-INFINITY);
+  Tensor f16 = empty({3}, {Dtype::f16});
+  f16.data<Float16>()[0] = Float16(1.5f);
+  f16.data<Float16>()[1] = Float16(0x1p-24f);
+  f16.data<Float16>()[2] = Float16(-INFINITY);
   return {{"a", of<float>({1, -0.0f, NAN, INFINITY, 1e-45f, 6}, {2, 3})},
           {"b", of<std::int64_t>({INT64_MIN, INT64_MAX}, {2})},
           {"c", of<bool>({true, false, true}, {3})},
@@ -43,6 +46,7 @@ Named one_of_each() {
           {"e", of<std::int32_t>({INT32_MIN, 7}, {1, 2})},
           {"f", of<std::uint8_t>({0, 255}, {2})},
           {"g", bf16},
+          {"i", f16},
           {"h", of<float>({}, {0, 3})},
           {"scalar", of<float>({2.5f}, {})},
           {"\"quoted\" \\ \n \xc3\xa9", of<float>({3}, {1})}};
@@ -65,17 +69,43 @@ std::string complaint(const std::string& path, const std::string& contents) {
 
 }  // namespace
 
-TEST_CASE("half_to_float is exact for every half") {
+TEST_CASE("a half as a float is exact, and comes back") {
   for (int half = 0; half < 0x10000; ++half) {
     const int exponent = (half >> 10) & 31, fraction = half & 1023;
     double expected = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
     if (exponent == 31) expected = fraction == 0 ? INFINITY : NAN;
     if (half & 0x8000) expected = -expected;
-    const float actual = half_to_float(static_cast<std::uint16_t>(half));
+    Float16 stored;
+    stored.bits = static_cast<std::uint16_t>(half);
+    const float actual = static_cast<float>(stored);
     const bool same = std::isnan(expected) ? std::isnan(actual)
                                            : actual == expected && std::signbit(actual) == std::signbit(expected);
     if (!same) FAIL_CHECK(half, ": ", actual, " instead of ", expected);
+    if (!std::isnan(expected) && Float16(actual).bits != half) FAIL_CHECK(actual, " does not come back");
+    if (std::isnan(expected) && !std::isnan(static_cast<float>(Float16(actual)))) FAIL_CHECK("a NaN is lost");
   }
+}
+
+TEST_CASE("a float becomes the nearest half, the even one of two") {
+  const auto half = [](int bits) {
+    Float16 x;
+    x.bits = static_cast<std::uint16_t>(bits);
+    return static_cast<double>(static_cast<float>(x));
+  };
+  for (int bits = 0; bits < 0x7c00; ++bits) {
+    // Between this half and the next; behind the last stands what would be the next if there were more exponents.
+    const double low = half(bits), high = bits == 0x7bff ? 65536 : half(bits + 1), middle = (low + high) / 2;
+    const int even = bits % 2 == 0 ? bits : bits + 1;
+    const auto rounded = [](double x) { return Float16(static_cast<float>(x)).bits; };
+    const auto next_to = [](double x, float towards) { return std::nextafter(static_cast<float>(x), towards); };
+    if (rounded(middle) != even) FAIL_CHECK(middle, " does not round to even");
+    if (rounded(next_to(middle, 0)) != bits) FAIL_CHECK("just below ", middle);
+    if (rounded(next_to(middle, INFINITY)) != bits + 1) FAIL_CHECK("just above ", middle);
+    if (rounded(-middle) != (even | 0x8000)) FAIL_CHECK(-middle, " does not round to even");
+  }
+  CHECK_EQ(Float16(INFINITY).bits, 0x7c00);
+  CHECK_EQ(Float16(1e30f).bits, 0x7c00);
+  CHECK_EQ(Float16(0x1p-149f).bits, 0);
 }
 
 TEST_CASE("safetensors: what is written is read back bit for bit") {
@@ -134,14 +164,14 @@ TEST_CASE("safetensors: any layout is written in row-major order") {
                                                            {"parameter", x}});
 }
 
-TEST_CASE("safetensors: F16 is read as f32; tensors may lie in any order; spaces may surround the JSON's parts") {
+TEST_CASE("safetensors: tensors may lie in any order; spaces may surround the JSON's parts") {
   const TemporaryFolder folder;
   write_file(folder / "x", file_of(R"({ "y" : {"shape":[1], "data_offsets":[4,8], "dtype":"F32"},
       "x":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}, "empty":{"dtype":"U8","shape":[0],"data_offsets":[4,4]}}   )",
                                    std::string("\0\x3c\0\xfc\0\0\x80\x3f", 8)));
-  check_identical(
-      load_safetensors(folder / "x").tensors,
-      {{"x", of<float>({1, -INFINITY}, {2})}, {"y", of<float>({1}, {1})}, {"empty", of<std::uint8_t>({}, {0})}});
+  check_identical(load_safetensors(folder / "x").tensors, {{"x", of<float>({1, -INFINITY}, {2}).to(Dtype::f16)},
+                                                           {"y", of<float>({1}, {1})},
+                                                           {"empty", of<std::uint8_t>({}, {0})}});
 }
 
 TEST_CASE("safetensors: malformed files are refused with the reason") {

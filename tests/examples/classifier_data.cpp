@@ -58,6 +58,27 @@ TEST_CASE("classifier: every layout of the data is read, and recognised") {
   CHECK_EQ(parsed("said,kind\nx,a\n", "data.csv", {.text_column = "said", .label_column = "kind"}), Texts{{"a", "x"}});
 }
 
+TEST_CASE("classifier: a header of other words is recognised, and the columns taken are told") {
+  const auto corpus = [](const std::string& first, int rows) {
+    std::string contents = first;
+    for (int i = 0; i < rows; ++i) contents += fmt::format("{},{},what was said {}\n", i, i % 2 ? "yes" : "no", i);
+    return parse_corpus(contents, "data.csv");
+  };
+  const Corpus recognised = corpus("id,stars,comment\n", 12);
+  CHECK_EQ(recognised.labels, std::vector<std::string>{"no", "yes"});
+  CHECK_EQ(recognised.examples.size(), 12);
+  CHECK_EQ(recognised.columns, "labels from column 2 (stars), texts from column 3 (comment)");
+  CHECK_EQ(corpus("", 12).columns, "labels from column 2, texts from column 3, no header");
+  CHECK_EQ(corpus("", 12).examples.size(), 12);
+  CHECK_EQ(corpus("77,maybe,rare\n", 3).labels.size(), 3);   // too few rows to judge by
+  const Corpus rare = corpus("0,yes,x\n1,perhaps,y\n", 12);  // not the first row's
+  CHECK_EQ(rare.labels.size(), 3);
+  CHECK_EQ(rare.examples.size(), 14);
+  const Corpus two_rare = corpus("0,maybe,x\n1,perhaps,y\n", 12);
+  CHECK_EQ(two_rare.labels.size(), 4);
+  CHECK_EQ(parsed("7,1,x\n", "data.csv").size(), 1);
+}
+
 TEST_CASE("classifier: quoted fields hold commas, quotes and line ends") {
   CHECK_EQ(parsed("text,label\n\"a \"\"b\"\"\nc, d\",x\n\"\",y\n", "data.csv"),
            Texts{{"x", "a \"b\"\nc, d"}, {"y", ""}});

@@ -8,6 +8,8 @@
 #include <cstring>
 
 #include "tests/harness/after_each.h"
+#include "tests/harness/finite_differences.h"
+#include "tests/harness/inputs.h"
 
 namespace heed::test {
 namespace {
@@ -15,91 +17,6 @@ namespace {
 const CheckAfterEach no_nodes_left{[]() -> std::string {
   return live_nodes() == 0 ? "" : fmt::format("{} graph nodes are still alive", live_nodes());
 }};
-
-// ---- Drawing inputs ------------------------------------------------------------------------------------------------
-
-Array draw(const Input& input, std::uint64_t seed) {
-  Array array(input.shape);
-  if (!input.values.empty()) {
-    array.values = input.values;
-    return array;
-  }
-  std::mt19937_64 random(seed);
-  std::uniform_real_distribution<double> distribution(input.low, input.high);
-  for (std::size_t i = 0; i < array.values.size(); ++i) {
-    array.values[i] = distribution(random);
-    if (input.keep_away == 0) continue;
-    // A grid with gaps: elements differ from each other and from 0 by more than a difference step.
-    array.values[i] = (std::floor(array.values[i] / input.keep_away) + 0.5) * input.keep_away;
-  }
-  if (input.keep_away > 0) {
-    for (std::size_t i = 0; i < array.values.size(); ++i) {
-      array.values[i] +=
-          input.keep_away * 0.3 * (static_cast<double>(i) / static_cast<double>(array.values.size()) - 0.5);
-    }
-  }
-  return array;
-}
-
-Tensor to_tensor(const Array& array, Dtype dtype, Device device = default_device()) {
-  return from_vector(array.values, array.shape, Device{}).to(dtype).to(device);
-}
-
-Dtype working_dtype(const Input& input, Dtype floating) {
-  return is_floating(input.dtype) ? floating : input.dtype;
-}
-
-// ---- Layouts: the same elements, lying differently in memory -------------------------------------------------------
-
-enum class Arrangement { dense, permuted, sliced, expanded };
-
-// A leaf whose elements are x's, arranged in memory in some way; expanded: the first along axis 0, again and again.
-Tensor arranged(const Tensor& x, Arrangement arrangement) {
-  const NoGrad no_grad;
-  if (arrangement == Arrangement::dense || x.rank() == 0) return x.clone();
-  if (arrangement == Arrangement::permuted) {
-    Axes reversed;
-    for (int i = x.rank() - 1; i >= 0; --i) reversed.push_back(i);
-    return x.permute(reversed).clone().permute(reversed);
-  }
-  if (arrangement == Arrangement::expanded) {
-    const Tensor first = x.shape()[0] == 0 ? x : x.slice(0, 0, 1).clone();
-    return alias(first, first.layout().expanded(x.shape()));
-  }
-  // Every other element of a larger tensor, starting at an odd place; the rest is NaN where the dtype has it.
-  Shape larger = x.shape();
-  for (std::int64_t& length : larger) length = 2 * length + 1;
-  const Tensor surroundings = full(larger, is_floating(x.dtype()) ? std::nan("") : 0, x.options());
-  Tensor window = surroundings;
-  for (int i = 0; i < x.rank(); ++i) window = window.slice(i, 1, larger[i], 2);
-  assign(window, x);
-  return window;
-}
-
-// ---- Examining one setting -----------------------------------------------------------------------------------------
-
-struct Setting {
-  Dtype dtype;
-  Arrangement arrangement;
-};
-
-Tensors make_inputs(const Case& c, const std::vector<Array>& arrays, Setting setting) {
-  Tensors inputs;
-  for (std::size_t i = 0; i < arrays.size(); ++i) {
-    const Tensor x = arranged(to_tensor(arrays[i], working_dtype(c.inputs[i], setting.dtype)), setting.arrangement);
-    if (c.differentiable && c.inputs[i].differentiable) x.set_requires_grad();
-    inputs.push_back(x);
-  }
-  return inputs;
-}
-
-Tensors differentiable_ones(const Case& c, const Tensors& inputs) {
-  Tensors result;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (c.inputs[i].differentiable) result.push_back(inputs[i]);
-  }
-  return result;
-}
 
 // The gradients of <cotangent, operation(inputs)>.
 Tensors gradients(const Case& c, const Tensors& inputs, const Mutation& mutate, bool create_graph) {
@@ -114,71 +31,6 @@ double inner_product(const Tensor& a, const Tensor& b) {
   double sum = 0;
   for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
   return sum;
-}
-
-// f at `arrays` moved by `step` in one element, or (element < 0) along a direction through all elements.
-struct Probe {
-  std::size_t input;
-  std::int64_t element;
-  std::uint64_t seed;
-};
-
-std::vector<double> direction_of(const Probe& probe, std::size_t count) {
-  std::vector<double> direction(count, 0.0);
-  if (probe.element >= 0) {
-    direction[static_cast<std::size_t>(probe.element)] = 1;
-  } else {
-    std::mt19937_64 random(probe.seed);
-    for (double& d : direction) d = std::uniform_real_distribution<double>(-1, 1)(random);
-  }
-  return direction;
-}
-
-// Every element of a small input; of a large one, some elements and a few random directions.
-std::vector<Probe> probes(std::size_t input, std::int64_t count) {
-  std::vector<Probe> result;
-  const std::int64_t step = std::max<std::int64_t>(1, count / 12);
-  for (std::int64_t i = 0; i < count; i += step) result.push_back({input, i, 0});
-  if (step > 1) {
-    for (std::uint64_t seed = 1; seed <= 2; ++seed) result.push_back({input, -1, seed});
-  }
-  return result;
-}
-
-// Central differences of a scalar function of the f64 inputs against the gradients claimed for it.
-void compare_with_differences(const Case& c, const std::vector<Array>& arrays, const Tensors& claimed,
-                              const std::function<double(const Tensors&)>& function, const std::string& what,
-                              std::vector<std::string>& findings) {
-  constexpr double h = 1e-5, tolerance = 2e-7;
-  std::size_t next = 0;
-  for (std::size_t i = 0; i < arrays.size(); ++i) {
-    if (!c.inputs[i].differentiable) continue;
-    const Tensor& gradient = claimed[next++];
-    const std::size_t count = arrays[i].values.size();
-    const std::vector<double> g = gradient.defined() ? gradient.to_vector<double>() : std::vector<double>(count, 0.0);
-    for (const Probe& probe : probes(i, static_cast<std::int64_t>(count))) {
-      const std::vector<double> direction = direction_of(probe, count);
-      std::vector<Array> moved = arrays;
-      double scale = 1, analytic = 0;
-      for (std::size_t k = 0; k < count; ++k) {
-        analytic += g[k] * direction[k];
-        scale += std::abs(g[k] * direction[k]);
-      }
-      const auto value_at = [&](double step) {
-        for (std::size_t k = 0; k < count; ++k) moved[i].values[k] = arrays[i].values[k] + step * direction[k];
-        return function(make_inputs(c, moved, {Dtype::f64, Arrangement::dense}));
-      };
-      // Fourth order, so that the step can be large enough for rounding not to matter.
-      const double numeric = (8 * (value_at(h) - value_at(-h)) - (value_at(2 * h) - value_at(-2 * h))) / (12 * h);
-      if (!(std::abs(numeric - analytic) <= tolerance * (scale + std::abs(numeric)) * 10)) {
-        findings.push_back(fmt::format("{}: input {} {} {}: claimed {}, differences give {}", what, i,
-                                       probe.element >= 0 ? "element" : "direction",
-                                       probe.element >= 0 ? probe.element : static_cast<std::int64_t>(probe.seed),
-                                       analytic, numeric));
-        return;
-      }
-    }
-  }
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
@@ -198,6 +50,7 @@ class Examination {
   // formulas are right, in f64 and to second order, is the CPU's to show.
   std::vector<std::string> run() {
     if (mutate_ == nullptr) forward();
+    if (mutate_ == nullptr) forward_in_halves();
     if (!case_.differentiable) return findings_;
     const bool on_cpu = default_device().type == DeviceType::cpu;
     if (on_cpu) first_order();
@@ -248,6 +101,18 @@ class Examination {
         if (differs_with_threads([&] { return same_bits(y, case_.operation(inputs)); }))
           report(what, "differs with the number of threads");
       }
+    }
+  }
+
+  // Of the inputs as they were rounded to a half: computed in f32, and rounded at the end of each operation that this one
+  // is made of.
+  void forward_in_halves() {
+    for (const Dtype dtype : {Dtype::bf16, Dtype::f16}) {
+      const NoGrad no_grad;
+      const Tensors inputs = make_inputs(case_, arrays_, {dtype, Arrangement::dense});
+      const double unit = dtype == Dtype::bf16 ? 0x1p-8 : 0x1p-11;
+      report(fmt::format("forward {}", dtype),
+             difference(case_.operation(inputs), case_.reference(arrays_of(inputs)), case_.halves * unit));
     }
   }
 
@@ -428,30 +293,6 @@ std::string message_of(const std::function<void()>& body) {
     return error.what();
   }
   return "(nothing thrown)";
-}
-
-std::vector<std::int64_t> lengths() {
-  return {0, 1, 2, 31, 32, 33, 1023, 1025};
-}
-
-std::vector<Shape> row_shapes() {
-  std::vector<Shape> shapes = {{3, 1, 5}, {2, 3, 4, 5}, {0, 4}, {4, 0, 2}};
-  for (std::int64_t length : lengths()) {
-    shapes.push_back({length});
-    shapes.push_back({3, length});
-  }
-  return shapes;
-}
-
-std::vector<Shape> small_shapes() {
-  return {{}, {0}, {1}, {7}, {2, 3}, {3, 1, 5}, {2, 0, 3}, {33, 17}};
-}
-
-Tensor uniform(const Shape& shape, double low, double high, TensorOptions options, std::uint64_t seed) {
-  Array array(shape);
-  std::mt19937_64 random(seed);
-  for (double& value : array.values) value = std::uniform_real_distribution<double>(low, high)(random);
-  return to_tensor(array, options.dtype, options.device);
 }
 
 std::string difference(const Tensor& actual, const Array& expected, double tolerance) {

@@ -11,7 +11,8 @@
 //   }
 //
 // For every variant of every kernel named, verify() checks
-//   forward       against the independent reference, in f32 and f64, with inputs dense, permuted, sliced and expanded
+//   forward       against the independent reference, in f32 and f64, with inputs dense, permuted, sliced and expanded; in
+//                 bf16 and f16 densely
 //   gradient      against central differences in f64, under a random cotangent; in f32 against the f64 gradient
 //   second order  the gradient of the gradient against central differences, in f64; and that the fused backward gives
 //                 what the composed formula gives
@@ -53,6 +54,7 @@ struct Case {
   std::function<Array(const std::vector<Array>&)> reference;
   std::vector<const kernels::KernelSlot*> kernels = {};
   double tolerance = 1e-5;  // f32: |difference| <= tolerance * (1 + |expected|); gradients 4 times that
+  double halves = 4;  // bf16 and f16: the tolerance of the forward, in units of rounding
   bool differentiable = true;
   bool second_order = true;
   bool layouts = true;  // off where a layout cannot vary (creation)

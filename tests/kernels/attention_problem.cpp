@@ -83,22 +83,34 @@ Cotangents random_cotangents(const AttentionProblem& p, const Attention& y) {
 //   p exp(-e) (dweights - delta - f + dlog_sum_exp),
 // and so computes the gradients of other cotangents: exp(-e) doutput, exp(-e) (dlog_sum_exp - f). delta is in f32.
 Cotangents rounded_cotangents(const AttentionProblem& p, const Cotangents& exact, const AttentionResults& truth,
-                              const Attention& rounded) {
+                              const AttentionResults& rounded) {
   const auto like_statistic = [&](const Tensor& x) { return p.is_packed() ? x.transpose(0, 1) : x; };
   const auto delta = [&](const Tensor& doutput, const Tensor& output) {  // a product too: added up as the others are
     return like_statistic(matmul(doutput.unsqueeze(-2), output.unsqueeze(-1)).squeeze(-1).squeeze(-1));
   };
   const Tensor dy = exact.doutput.to(Dtype::f64);
-  const Tensor e = rounded.log_sum_exp.detach().to(Dtype::f64) - truth[1].second;
-  const Tensor f = delta(exact.doutput.to(Dtype::f32), rounded.output.detach().to(Dtype::f32)).to(Dtype::f64) -
-                   delta(dy, truth[0].second);
+  const Tensor e = rounded[1].second.to(Dtype::f64) - truth[1].second;
+  const Tensor f =
+      delta(exact.doutput.to(Dtype::f32), rounded[0].second.to(Dtype::f32)).to(Dtype::f64) - delta(dy, truth[0].second);
   const Tensor masked = equal(truth[1].second, scalar(-infinity, truth[1].second.options()));
   const Tensor factor = exp(masked_fill(-e, masked, 0));
   return {(dy * like_statistic(factor).unsqueeze(-1)).to(exact.doutput.dtype()),
           (factor * (exact.dlog_sum_exp.to(Dtype::f64) - f)).to(exact.dlog_sum_exp.dtype())};
 }
 
-// With `truth`, the cotangents are those of a backward that starts from rounded results.
+// The log-sum-exp in f32. The library's adds up in double and rounds once; this one adds up what softmax gives as products
+// do, and is kept in units of log 2, which exp2 takes.
+Tensor plain_log_sum_exp(const std::vector<Tensor>& inputs, AttentionOptions options) {
+  constexpr double log2_e = 1.4426950408889634;
+  options.dropout = 0;
+  options.return_weights = true;
+  const NoGrad no_grad;
+  const Attention y = scaled_dot_product_attention(inputs[0], inputs[1], inputs[2], options);
+  const Tensor total = matmul(y.weights, ones({y.weights.size(-1), 1}, y.weights.options())).squeeze(-1);
+  return (y.log_sum_exp * log2_e + log(total) * log2_e) * (1 / log2_e);
+}
+
+// With `truth`: the low precision reference.
 AttentionResults run(const AttentionProblem& p, Dtype dtype, AttentionPath path, const AttentionResults* truth) {
   const auto leaf = [&](const Tensor& x, Dtype wanted) {
     const Tensor y = x.dtype() == wanted ? x.detach() : x.to(wanted).detach();
@@ -122,8 +134,11 @@ AttentionResults run(const AttentionProblem& p, Dtype dtype, AttentionPath path,
   }
   const Attention y = scaled_dot_product_attention(inputs[0], inputs[1], inputs[2], options);
   Cotangents dy = random_cotangents(p, y);
-  if (truth != nullptr) dy = rounded_cotangents(p, dy, *truth, y);
   AttentionResults results{{"output", y.output.detach()}, {"log_sum_exp", y.log_sum_exp.detach()}};
+  if (truth != nullptr) {
+    results[1].second = plain_log_sum_exp(inputs, options);
+    dy = rounded_cotangents(p, dy, *truth, results);
+  }
   const char* const names[] = {"dquery", "dkey", "dvalue", "dmask"};
   const std::vector<Tensor> gradients = grad({y.output, y.log_sum_exp}, inputs, {dy.doutput, dy.dlog_sum_exp});
   for (std::size_t i = 0; i < gradients.size(); ++i) results.emplace_back(names[i], gradients[i]);

@@ -174,6 +174,10 @@ inline void compare_on_gpu(const kernels::KernelSlot& slot, const std::vector<Pr
       const kernels::ScopedVariant scope(slot, DeviceType::cuda, variant.name);
       Arrays first(DeviceType::cuda), second(DeviceType::cuda);
       const Values got = run(first, dtype);
+      if (dtype == Dtype::f16) {
+        for (std::size_t i = 0; i < expected.size(); ++i)  // what f16 makes of large numbers
+          if (std::abs(expected[i]) >= 65520 && got[i] == std::copysign(INFINITY, expected[i])) expected[i] = got[i];
+      }
       CHECK_EQ(difference(got, expected, tolerance), "");
       CHECK(same_bits(run(second, dtype), got));
     }

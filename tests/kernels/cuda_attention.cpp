@@ -17,12 +17,14 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-// In both dtypes, all variants.
+// All variants in f32 and bf16; in f16, which shares the kernels of bf16, the default.
 void verify_on_gpu(const std::string& name, AttentionProblem p) {
   for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
     p.dtype = dtype;
     verify_attention_on_gpu(name, p, attention_variants_on_gpu());
   }
+  p.dtype = Dtype::f16;
+  verify_attention_on_gpu(name, p, {"mma"});
 }
 
 const AttentionProblem base{
@@ -310,8 +312,8 @@ TEST_CASE("attention on the GPU: the backward on tensor cores, each feature over
 
 TEST_CASE("attention on the GPU: the bits come again") {
   if (no_gpu()) return;
-  for (const auto& [dtype, dropout] :
-       {std::pair(Dtype::f32, 0.0), std::pair(Dtype::bf16, 0.0), std::pair(Dtype::bf16, 0.1)}) {
+  for (const auto& [dtype, dropout] : {std::pair(Dtype::f32, 0.0), std::pair(Dtype::bf16, 0.0),
+                                       std::pair(Dtype::bf16, 0.1), std::pair(Dtype::f16, 0.1)}) {
     const AttentionProblem p{.heads = 2,
                              .key_heads = 1,
                              .queries = 150,

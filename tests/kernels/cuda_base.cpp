@@ -15,8 +15,13 @@ using namespace heed::test;
 
 namespace {
 
-constexpr Dtype every_dtype[] = {Dtype::f32, Dtype::f64, Dtype::bf16,   Dtype::i32,
-                                 Dtype::i64, Dtype::u8,  Dtype::boolean};
+constexpr Dtype every_dtype[] = {Dtype::f32, Dtype::f64, Dtype::bf16, Dtype::f16,
+                                 Dtype::i32, Dtype::i64, Dtype::u8,   Dtype::boolean};
+
+// Of a result that is rounded once: half a unit in the last place, and a little.
+double rounding_of(Dtype dtype) {
+  return dtype == Dtype::bf16 ? 0x1p-8 : dtype == Dtype::f16 ? 0x1p-11 : dtype == Dtype::f32 ? 1e-6 : 0;
+}
 
 std::int64_t size_of_shape(const Extents& shape) {
   std::int64_t size = 1;
@@ -105,13 +110,15 @@ TEST_CASE("cuda: copies between all dtypes and layouts") {
         Values y = arrays.read(target);  // f64 on the CPU: rounded here
         if (to == Dtype::bf16)
           for (double& value : y) value = static_cast<float>(BFloat16(static_cast<float>(value)));
+        if (to == Dtype::f16)
+          for (double& value : y) value = static_cast<float>(Float16(static_cast<float>(value)));
         if (to == Dtype::f32)
           for (double& value : y) value = static_cast<float>(value);
         return y;
       });
     }
   }
-  for (const Dtype dtype : {Dtype::f32, Dtype::bf16, Dtype::u8, Dtype::i64}) {
+  for (const Dtype dtype : {Dtype::f32, Dtype::bf16, Dtype::f16, Dtype::u8, Dtype::i64}) {
     check_unary(
         copy, {{dtype, 0}}, Dtype::f64, [](View x, View y, Stream stream) { copy(x, y, stream); },
         [](Dtype dtype, std::int64_t count) { return numbers_for(dtype, count, 2); });
@@ -126,11 +133,8 @@ TEST_CASE("cuda: fill, iota, triangle") {
         [](Dtype dtype, std::int64_t count) { return numbers_for(dtype, count, 2); });
     if (dtype == Dtype::boolean) continue;
     check_unary(
-        iota,
-        {{dtype, dtype == Dtype::bf16  ? 0x1p-8
-                 : dtype == Dtype::f32 ? 1e-6
-                                       : 0}},
-        Dtype::f64, [](View, View y, Stream stream) { iota(y, -3.25, 0.1, stream); },
+        iota, {{dtype, rounding_of(dtype)}}, Dtype::f64,
+        [](View, View y, Stream stream) { iota(y, -3.25, 0.1, stream); },
         [](Dtype dtype, std::int64_t count) { return numbers_for(dtype, count, 2); });
   }
   for (const bool upper : {false, true}) {
@@ -138,12 +142,14 @@ TEST_CASE("cuda: fill, iota, triangle") {
       for (const Layout& layout : layouts) {
         if (layout.shape.size() < 2) continue;
         INFO(std::string(layout.name));
-        compare_on_gpu(triangle, {{Dtype::f32, 0}, {Dtype::bf16, 0}}, [&](Arrays& arrays, Dtype dtype) {
-          const View x = arrays.put(dtype, numbers_for(Dtype::i32, layout.room, 3), layout.shape, layout.in);
-          const View y = arrays.put(dtype, Values(static_cast<std::size_t>(layout.room), 1), layout.shape, layout.out);
-          triangle(x, y, diagonal, upper, arrays.stream());
-          return arrays.read(y);
-        });
+        compare_on_gpu(
+            triangle, {{Dtype::f32, 0}, {Dtype::bf16, 0}, {Dtype::f16, 0}}, [&](Arrays& arrays, Dtype dtype) {
+              const View x = arrays.put(dtype, numbers_for(Dtype::i32, layout.room, 3), layout.shape, layout.in);
+              const View y =
+                  arrays.put(dtype, Values(static_cast<std::size_t>(layout.room), 1), layout.shape, layout.out);
+              triangle(x, y, diagonal, upper, arrays.stream());
+              return arrays.read(y);
+            });
       }
     }
   }
@@ -151,7 +157,8 @@ TEST_CASE("cuda: fill, iota, triangle") {
 
 TEST_CASE("cuda: functions of one number") {
   if (no_gpu()) return;
-  const std::vector<Precision> precisions = {{Dtype::f32, 2e-6}, {Dtype::f64, 1e-13}, {Dtype::bf16, 0x1p-7}};
+  const std::vector<Precision> precisions = {
+      {Dtype::f32, 2e-6}, {Dtype::f64, 1e-13}, {Dtype::bf16, 0x1p-7}, {Dtype::f16, 0x1p-10}};
   const std::vector<const Kernel<Unary>*> functions = {
       &kernels::neg,     &kernels::abs,  &kernels::exp,      &kernels::log,  &kernels::sqrt,
       &kernels::rsqrt,   &kernels::tanh, &kernels::erf,      &kernels::relu, &kernels::silu,
@@ -199,8 +206,8 @@ TEST_CASE("cuda: functions of two numbers") {
     }
   };
   for (const Kernel<Binary>* function : {&add, &sub, &mul, &maximum, &minimum}) {
-    for (const Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16, Dtype::i32, Dtype::i64, Dtype::u8})
-      run(*function, dtype, dtype == Dtype::bf16 ? 0x1p-7 : dtype == Dtype::f32 ? 1e-6 : 0, false, 0);
+    for (const Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16, Dtype::f16, Dtype::i32, Dtype::i64, Dtype::u8})
+      run(*function, dtype, 2 * rounding_of(dtype), false, 0);
   }
   for (const Kernel<Binary>* function :
        {&kernels::equal, &kernels::not_equal, &kernels::less, &kernels::less_equal, &kernels::greater,
@@ -209,8 +216,8 @@ TEST_CASE("cuda: functions of two numbers") {
   }
   for (const Kernel<Binary>* function : {&kernels::div, &kernels::pow, &relu_backward, &abs_backward, &silu_backward,
                                          &gelu_backward, &gelu_tanh_backward, &tanh_backward, &sigmoid_backward}) {
-    for (const auto& [dtype, tolerance] :
-         {Precision{Dtype::f32, 4e-6}, Precision{Dtype::f64, 1e-12}, Precision{Dtype::bf16, 0x1p-6}})
+    for (const auto& [dtype, tolerance] : {Precision{Dtype::f32, 4e-6}, Precision{Dtype::f64, 1e-12},
+                                           Precision{Dtype::bf16, 0x1p-6}, Precision{Dtype::f16, 0x1p-9}})
       run(*function, dtype, tolerance, false, function == &kernels::pow ? 4 : 0);
   }
 }
@@ -232,7 +239,7 @@ TEST_CASE("cuda: where and clamp") {
         return arrays.read(y);
       });
     }
-    for (const Dtype dtype : {Dtype::f32, Dtype::bf16, Dtype::i32, Dtype::i64}) {
+    for (const Dtype dtype : {Dtype::f32, Dtype::bf16, Dtype::f16, Dtype::i32, Dtype::i64}) {
       compare_on_gpu(clamp, {{dtype, 0}}, [&](Arrays& arrays, Dtype) {
         const View x = arrays.put(dtype, numbers_for(dtype, layout.room, 2), layout.shape, layout.in, layout.in_offset);
         const View y = arrays.put(dtype, Values(count, 1), layout.shape, layout.out, layout.out_offset);
@@ -303,8 +310,8 @@ TEST_CASE("cuda: reductions") {
     INFO(how.axes.size());
     const bool empty = size_of_shape(how.shape) == 0;
     for (const double odd : {0.0, static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
-      for (const auto& [dtype, tolerance] :
-           {Precision{Dtype::f32, 1e-6}, Precision{Dtype::f64, 1e-13}, Precision{Dtype::bf16, 0x1p-7}}) {
+      for (const auto& [dtype, tolerance] : {Precision{Dtype::f32, 1e-6}, Precision{Dtype::f64, 1e-13},
+                                             Precision{Dtype::bf16, 0x1p-7}, Precision{Dtype::f16, 0x1p-10}}) {
         check_reduction(reduce_sum, how, dtype, Dtype::f64, tolerance, odd);
         check_reduction(reduce_sum_of_squares, how, dtype, Dtype::f64, tolerance, odd);
         check_reduction(reduce_log_sum_exp, how, dtype, Dtype::f64, tolerance, odd);
@@ -357,7 +364,7 @@ TEST_CASE("cuda: matrix products") {
   };
   for (const Product& p : products) {
     INFO(std::string(p.name));
-    compare_on_gpu(matmul, {{Dtype::f32, 2e-6}, {Dtype::f64, 1e-13}, {Dtype::bf16, 0x1p-7}},
+    compare_on_gpu(matmul, {{Dtype::f32, 2e-6}, {Dtype::f64, 1e-13}, {Dtype::bf16, 0x1p-7}, {Dtype::f16, 0x1p-10}},
                    [&](Arrays& arrays, Dtype dtype) {
                      const auto operand = [&](std::int64_t rows, std::int64_t columns, const Extents& strides,
                                               unsigned seed, double scale) {

@@ -18,8 +18,8 @@ const Shape3 shapes[] = {{1, 5, 64, 40}, {3, 7, 33, 20},    {2, 4, 1, 9},     {1
                          {0, 3, 4, 5},   {2, 3, 0, 5},      {2, 3, 4, 0},     {1, 9, 8, 1},
                          {1, 1, 1, 70},  {2, 50, 100, 300}, {1, 40, 16, 1100}};
 
-const std::vector<Precision> exact = {
-    {Dtype::f32, 0}, {Dtype::f64, 0}, {Dtype::bf16, 0}, {Dtype::i32, 0}, {Dtype::i64, 0}};
+const std::vector<Precision> exact = {{Dtype::f32, 0}, {Dtype::f64, 0}, {Dtype::bf16, 0},
+                                      {Dtype::f16, 0}, {Dtype::i32, 0}, {Dtype::i64, 0}};
 
 // [outer, length, inner] with gaps, dense, or permuted so that the inner axis is not the one without gaps.
 Extents strides_of(int kind, std::int64_t outer, std::int64_t length, std::int64_t inner) {
@@ -83,29 +83,30 @@ TEST_CASE("index_add and scatter_add on the GPU add in the order of the index, t
   const Values source = random_values(n * columns, 2, 100), start = random_values(length * columns, 3);
   const auto run = [&](DeviceType type, Dtype dtype, bool scatter, bool transposed) {
     Arrays arrays(type);
-    // In the dtype itself on the CPU too: what is compared is how it rounds.
-    std::vector<float> y32(start.begin(), start.end()), s32(source.begin(), source.end());
-    std::vector<BFloat16> y16, s16;
-    for (const double value : start) y16.emplace_back(static_cast<float>(value));
-    for (const double value : source) s16.emplace_back(static_cast<float>(value));
     const Extents of_y = transposed ? Extents{1, length} : Extents{columns, 1};
     const Extents of_s = transposed ? Extents{1, n} : Extents{columns, 1};
     View y = arrays.put(dtype, start, {length, columns}, of_y), s = arrays.put(dtype, source, {n, columns}, of_s);
     const View i = scatter ? arrays.put(Dtype::i64, index, {n, columns}, of_s) : arrays.put(Dtype::i64, first, {n});
-    if (type == DeviceType::cpu) {
-      y.dtype = s.dtype = dtype;
-      y.data = dtype == Dtype::f32 ? static_cast<void*>(y32.data()) : y16.data();
-      s.data = dtype == Dtype::f32 ? static_cast<void*>(s32.data()) : s16.data();
+    const auto add = [&] {
+      scatter ? scatter_add(y, 0, i, s, arrays.stream()) : index_add(y, 0, i, s, arrays.stream());
+    };
+    if (type == DeviceType::cuda) {
+      add();
+      return arrays.read(y);
     }
-    scatter ? scatter_add(y, 0, i, s, arrays.stream()) : index_add(y, 0, i, s, arrays.stream());
-    if (type == DeviceType::cuda) return arrays.read(y);
+    // In the dtype itself on the CPU too: what is compared is how it rounds.
     Values result;
-    for (std::size_t at = 0; at < start.size(); ++at) {
-      result.push_back(dtype == Dtype::f32 ? y32[at] : static_cast<float>(y16[at]));
-    }
+    with_floating_type(dtype, [&]<class T>(T) {
+      std::vector<T> sums, terms;
+      for (const double value : start) sums.emplace_back(static_cast<Compute<T>>(value));
+      for (const double value : source) terms.emplace_back(static_cast<Compute<T>>(value));
+      y.dtype = s.dtype = dtype, y.data = sums.data(), s.data = terms.data();
+      add();
+      for (const T sum : sums) result.push_back(static_cast<Compute<T>>(sum));
+    });
     return result;
   };
-  for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+  for (const Dtype dtype : {Dtype::f32, Dtype::bf16, Dtype::f16}) {
     for (const bool transposed : {false, true}) {
       for (const bool scatter : {false, true}) {
         const KernelSlot& slot = scatter ? static_cast<const KernelSlot&>(scatter_add) : index_add;

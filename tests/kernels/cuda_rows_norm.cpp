@@ -36,9 +36,9 @@ Values joined(std::initializer_list<Values> parts) {
   return all;
 }
 
-// mean, rstd and the like: f32 where the rest is bf16.
+// mean, rstd and the like: f32 where the rest is halves.
 Dtype statistics(Dtype dtype) {
-  return dtype == Dtype::bf16 ? Dtype::f32 : dtype;
+  return is_half(dtype) ? Dtype::f32 : dtype;
 }
 
 }  // namespace
@@ -53,12 +53,12 @@ TEST_CASE("normalisations on the GPU") {
       CAPTURE(offset);
       const Values x = random_values(m.room(), 1, 1, offset), weight = random_values(m.n, 2),
                    bias = random_values(m.n, 3);
-      // With an offset bf16 has nothing left of the noise.
+      // With an offset halves have nothing left of the noise.
       const double f32 = offset == 0 ? 1e-5 : 1e-4;
       for (const bool parameters : {true, false}) {
         for (const bool centred : {true, false}) {
           std::vector<Precision> precisions = {{Dtype::f32, f32}, {Dtype::f64, 1e-9}};
-          if (offset == 0) precisions.push_back({Dtype::bf16, 0x1p-6});
+          if (offset == 0) precisions.insert(precisions.end(), {{Dtype::bf16, 0x1p-6}, {Dtype::f16, 0x1p-9}});
           compare_on_gpu(centred ? static_cast<const KernelSlot&>(layer_norm_forward) : rms_norm_forward, precisions,
                          [&](Arrays& arrays, Dtype dtype) {
                            const View in = arrays.put(dtype, x, m.shape(), m.strides, m.offset);
@@ -91,7 +91,8 @@ TEST_CASE("gradients of normalisations on the GPU") {
           CAPTURE(wanted);
           compare_on_gpu(
               centred ? static_cast<const KernelSlot&>(layer_norm_backward) : rms_norm_backward,
-              {{Dtype::f32, 3e-5}, {Dtype::bf16, 0x1p-5}, {Dtype::f64, 1e-11}}, [&](Arrays& arrays, Dtype dtype) {
+              {{Dtype::f32, 3e-5}, {Dtype::bf16, 0x1p-5}, {Dtype::f16, 0x1p-8}, {Dtype::f64, 1e-11}},
+              [&](Arrays& arrays, Dtype dtype) {
                 const View in = arrays.put(dtype, x, m.shape(), m.strides, m.offset);
                 const View gradient = arrays.put(dtype, dy, m.shape(), m.strides, m.offset);
                 const View w = parameters ? arrays.put(dtype, weight, {m.n}) : View{};
@@ -137,7 +138,8 @@ TEST_CASE("cross_entropy on the GPU") {
           const auto weights = [&](Arrays& arrays, Dtype dtype) {
             return index == Dtype::i32 ? arrays.put(dtype, weight, {m.n}) : View{};
           };
-          compare_on_gpu(cross_entropy_forward, {{Dtype::f32, 2e-5}, {Dtype::bf16, 0x1p-6}, {Dtype::f64, 1e-11}},
+          compare_on_gpu(cross_entropy_forward,
+                         {{Dtype::f32, 2e-5}, {Dtype::bf16, 0x1p-6}, {Dtype::f16, 0x1p-9}, {Dtype::f64, 1e-11}},
                          [&](Arrays& arrays, Dtype dtype) {
                            const View x = arrays.put(dtype, logits, m.shape(), m.strides, m.offset);
                            const View t = arrays.put(index, target, {m.rows}), w = weights(arrays, dtype);
@@ -146,7 +148,8 @@ TEST_CASE("cross_entropy on the GPU") {
                            cross_entropy_forward(x, t, w, losses, sums, smoothing, -100, arrays.stream());
                            return joined({arrays.read(losses), arrays.read(sums)});
                          });
-          compare_on_gpu(cross_entropy_backward, {{Dtype::f32, 1e-4}, {Dtype::bf16, 0x1p-6}, {Dtype::f64, 1e-11}},
+          compare_on_gpu(cross_entropy_backward,
+                         {{Dtype::f32, 1e-4}, {Dtype::bf16, 0x1p-6}, {Dtype::f16, 0x1p-9}, {Dtype::f64, 1e-11}},
                          [&](Arrays& arrays, Dtype dtype) {
                            const View x = arrays.put(dtype, logits, m.shape(), m.strides, m.offset);
                            const View t = arrays.put(index, target, {m.rows}), w = weights(arrays, dtype);
@@ -170,7 +173,8 @@ TEST_CASE("cross_entropy on the GPU") {
 TEST_CASE("a row of logits without a loss, on the GPU") {
   if (no_gpu()) return;
   const Values logits = {1, NAN, 2, 1, INFINITY, 2, -INFINITY, -INFINITY, -INFINITY, 1, -INFINITY, 3};
-  compare_on_gpu(cross_entropy_forward, {{Dtype::f32, 1e-5}, {Dtype::bf16, 0x1p-6}, {Dtype::f64, 1e-11}},
+  compare_on_gpu(cross_entropy_forward,
+                 {{Dtype::f32, 1e-5}, {Dtype::bf16, 0x1p-6}, {Dtype::f16, 0x1p-9}, {Dtype::f64, 1e-11}},
                  [&](Arrays& arrays, Dtype dtype) {
                    const View x = arrays.put(dtype, logits, {4, 3}), t = arrays.put(Dtype::i64, {0, 0, 1, 1}, {4});
                    const View losses = arrays.put(dtype, Values(4), {4});
@@ -203,7 +207,8 @@ TEST_CASE("bce_with_logits on the GPU") {
         if (!forward) bce_with_logits_backward(in, t, w, w, gradient, out, arrays.stream());
         return arrays.read(out);
       };
-      const std::vector<Precision> precisions = {{Dtype::f32, 1e-5}, {Dtype::bf16, 0x1p-6}, {Dtype::f64, 1e-12}};
+      const std::vector<Precision> precisions = {
+          {Dtype::f32, 1e-5}, {Dtype::bf16, 0x1p-6}, {Dtype::f16, 0x1p-9}, {Dtype::f64, 1e-12}};
       compare_on_gpu(bce_with_logits_forward, precisions, [&](Arrays& a, Dtype dtype) { return run(a, dtype, true); });
       compare_on_gpu(bce_with_logits_backward, precisions,
                      [&](Arrays& a, Dtype dtype) { return run(a, dtype, false); });

@@ -9,7 +9,8 @@ using namespace heed::test;
 
 namespace {
 
-const std::vector<Precision> precisions = {{Dtype::f32, 3e-6}, {Dtype::bf16, 0x1p-7}, {Dtype::f64, 1e-12}};
+const std::vector<Precision> precisions = {
+    {Dtype::f32, 3e-6}, {Dtype::bf16, 0x1p-7}, {Dtype::f16, 0x1p-10}, {Dtype::f64, 1e-12}};
 
 // Rows somewhere in an array, and where the results go, which may be aligned otherwise.
 struct Layout {
@@ -107,11 +108,12 @@ TEST_CASE("softmax on the GPU, in place") {
     INFO(std::string(layout.name));
     const Values x = random_values(layout.room(), 2, 4);
     for (const auto* kernel : {&softmax_forward, &log_softmax_forward}) {
-      compare_on_gpu(*kernel, {{Dtype::f32, 3e-6}, {Dtype::bf16, 0x1p-7}}, [&](Arrays& arrays, Dtype dtype) {
-        const View view = arrays.put(dtype, x, layout.shape, layout.strides, layout.offset);
-        (*kernel)(view, view, layout.axis, arrays.stream());
-        return arrays.read(view);
-      });
+      compare_on_gpu(*kernel, {{Dtype::f32, 3e-6}, {Dtype::bf16, 0x1p-7}, {Dtype::f16, 0x1p-10}},
+                     [&](Arrays& arrays, Dtype dtype) {
+                       const View view = arrays.put(dtype, x, layout.shape, layout.strides, layout.offset);
+                       (*kernel)(view, view, layout.axis, arrays.stream());
+                       return arrays.read(view);
+                     });
     }
   }
 }
@@ -126,7 +128,7 @@ TEST_CASE("gradients of softmax and log_softmax on the GPU, in place too") {
     for (const auto* kernel : {&softmax_backward, &log_softmax_backward}) {
       for (const int in_place : {0, 1, 2}) {
         CAPTURE(in_place);
-        compare_on_gpu(*kernel, {{Dtype::f32, 3e-5}, {Dtype::bf16, 0x1p-5}, {Dtype::f64, 1e-11}},
+        compare_on_gpu(*kernel, {{Dtype::f32, 3e-5}, {Dtype::bf16, 0x1p-5}, {Dtype::f16, 0x1p-8}, {Dtype::f64, 1e-11}},
                        [&](Arrays& arrays, Dtype dtype) {
                          const View of_y = arrays.put(dtype, y, layout.shape, layout.strides, layout.offset);
                          const View of_dy = arrays.put(dtype, dy, layout.shape, layout.strides, layout.offset);
@@ -170,7 +172,7 @@ TEST_CASE("masked softmax and its gradient on the GPU") {
           const auto options_on = [&](Arrays& arrays, Dtype dtype) {
             MaskedSoftmaxOptions options{.scale = -0.3, .causal = causal, .shift = shift};
             const Extents strides = {keys, 0, 0, 1};  // one mask per batch, for all heads and queries
-            const Dtype of_added = dtype == Dtype::bf16 ? Dtype::f32 : dtype;
+            const Dtype of_added = is_half(dtype) ? Dtype::f32 : dtype;
             if (mask == 1) options.mask = arrays.put(of_added, added, shape, strides);
             if (mask == 2) options.mask = arrays.put(Dtype::boolean, allowed, shape, strides);
             return options;
@@ -181,7 +183,8 @@ TEST_CASE("masked softmax and its gradient on the GPU") {
             return arrays.read(to);
           });
           if (mask != 0) continue;
-          compare_on_gpu(masked_softmax_backward, {{Dtype::f32, 3e-5}, {Dtype::bf16, 0x1p-5}, {Dtype::f64, 1e-11}},
+          compare_on_gpu(masked_softmax_backward,
+                         {{Dtype::f32, 3e-5}, {Dtype::bf16, 0x1p-5}, {Dtype::f16, 0x1p-8}, {Dtype::f64, 1e-11}},
                          [&](Arrays& arrays, Dtype dtype) {
                            const View of_y = arrays.put(dtype, y, shape), of_dy = arrays.put(dtype, dy, shape),
                                       of_dx = arrays.put(dtype, before, shape);

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <hwy/targets.h>
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -31,7 +32,8 @@ template <class Body>
 void for_each_variant(const std::vector<const kernels::KernelSlot*>& slots, Body&& body) {
   for (const kernels::Variant& variant : slots.front()->variants()) {
     if (variant.device != DeviceType::cpu) continue;
-    CAPTURE(variant.name);
+    const std::string variant_name = variant.name;
+    CAPTURE(variant_name);
     for (const kernels::KernelSlot* slot : slots) slot->select(DeviceType::cpu, variant.name);
     body();
     for (const kernels::KernelSlot* slot : slots) slot->select(DeviceType::cpu, "");

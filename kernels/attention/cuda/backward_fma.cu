@@ -24,6 +24,10 @@ void backward_of(const Problem& p, const AttentionOptions& o, const BackwardOper
 void backward_fma(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
                   View doutput, View dlog_sum_exp, View dquery, View dkey, View dvalue,
                   const AttentionWorkspace& workspace, Stream stream) {
+  if (query.dtype == Dtype::f16) {
+    return backward_mma(query, key, value, options, output, log_sum_exp, doutput, dlog_sum_exp, dquery, dkey, dvalue,
+                        workspace, stream);
+  }
   const Problem p = problem_of(query, key, value, options);
   const auto run = [&]<class T>() {
     const auto x = backward_operands<T>(query, key, value, output, log_sum_exp, doutput, dlog_sum_exp, dquery, dkey,

@@ -1,4 +1,4 @@
-// The backward pass in bf16 on tensor cores: which kernels serve which problem. Those of backward_mma.cuh want aligned rows of
+// The backward pass in bf16 and f16 on tensor cores: which kernels serve which problem. Those of backward_mma.cuh want aligned rows of
 // 32, 64 or 128 columns and neither masks nor ALiBi, softcap or dropout; the general ones take all else.
 #include <algorithm>
 
@@ -90,9 +90,12 @@ void backward_of(View query, View key, View value, const AttentionOptions& optio
   });
 }
 
+// In f16 the other paths are not there: the plain one takes its problems too.
 template <Path wanted>
 constexpr auto backward = [](View query, auto&&... arguments) {
-  const auto run = query.dtype == Dtype::bf16 ? &backward_of<BFloat16, wanted> : &backward_fma;
+  const auto run = query.dtype == Dtype::bf16  ? &backward_of<BFloat16, wanted>
+                   : query.dtype == Dtype::f16 ? &backward_of<Float16, Path::plain>
+                                               : &backward_fma;
   run(query, arguments...);
 };
 

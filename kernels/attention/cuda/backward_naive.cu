@@ -78,6 +78,10 @@ __global__ void naive_dkey(const Problem p, const Operand<const T> rows, const O
 void backward_naive(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
                     View doutput, View dlog_sum_exp, View dquery, View dkey, View dvalue,
                     const AttentionWorkspace& workspace, Stream stream) {
+  if (query.dtype == Dtype::f16) {
+    return backward_mma(query, key, value, options, output, log_sum_exp, doutput, dlog_sum_exp, dquery, dkey, dvalue,
+                        workspace, stream);
+  }
   const char* const name = "attention_backward";
   const Problem p = problem_of(query, key, value, options);
   const std::int64_t queries = options.packed() ? options.longest_queries : p.queries;

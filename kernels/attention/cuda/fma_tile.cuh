@@ -6,7 +6,7 @@
 #include <bit>
 
 #include "kernels/attention/cuda/problem.cuh"
-#include "kernels/bfloat16.h"
+#include "kernels/dtypes.h"
 #include "kernels/cuda/shared_memory.cuh"
 
 namespace heed::kernels::attention {

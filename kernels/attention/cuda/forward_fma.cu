@@ -119,6 +119,7 @@ void forward_of(const View& query, const View& key, const View& value, const Att
 void forward_fma(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
                  const AttentionWorkspace& workspace, Stream stream) {
   if (log_sum_exp.size() == 0) return;
+  if (query.dtype == Dtype::f16) return forward_mma(query, key, value, options, output, log_sum_exp, workspace, stream);
   if (query.dtype == Dtype::f32)
     return forward_of<float>(query, key, value, options, output, log_sum_exp, workspace, stream);
   forward_of<BFloat16>(query, key, value, options, output, log_sum_exp, workspace, stream);

@@ -1,4 +1,4 @@
-// The forward pass in bf16: which tiling serves which dimension.
+// The forward pass in bf16 and f16: which tiling serves which dimension.
 #include <algorithm>
 
 #include "kernels/attention/cuda/forward_mma_general.cuh"
@@ -10,42 +10,38 @@ namespace {
 
 // Four warps of 32 queries share every load of K and V between two row tiles; at 128 columns that takes more registers than
 // there are, so eight warps of 16 take over. NOTES.md has the figures.
-template <int dim>
+template <class T, int dim>
 struct Production;
-template <>
-struct Production<32> {
-  using Plain = ForwardTiling<32, 4, 2, 64, 2, true>;
-  using General = ForwardTiling<32, 4, 1, 64, 2, true>;
+template <class T>
+struct Production<T, 32> {
+  using Plain = ForwardTiling<T, 32, 4, 2, 64, 2, true>;
+  using General = ForwardTiling<T, 32, 4, 1, 64, 2, true>;
 };
-template <>
-struct Production<64> {
-  using Plain = ForwardTiling<64, 4, 2, 96, 2, false>;
-  using General = ForwardTiling<64, 4, 1, 64, 2, true>;
+template <class T>
+struct Production<T, 64> {
+  using Plain = ForwardTiling<T, 64, 4, 2, 96, 2, false>;
+  using General = ForwardTiling<T, 64, 4, 1, 64, 2, true>;
 };
-template <>
-struct Production<128> {
-  using Plain = ForwardTiling<128, 8, 1, 128, 1, false>;
-  using General = ForwardTiling<128, 4, 1, 64, 2, false>;
+template <class T>
+struct Production<T, 128> {
+  using Plain = ForwardTiling<T, 128, 8, 1, 128, 1, false>;
+  using General = ForwardTiling<T, 128, 4, 1, 64, 2, false>;
 };
-template <>
-struct Production<256> {
-  using Plain = ForwardTiling<256, 8, 1, 64, 1, false>;
-  using General = ForwardTiling<256, 8, 1, 32, 1, false>;
+template <class T>
+struct Production<T, 256> {
+  using Plain = ForwardTiling<T, 256, 8, 1, 64, 1, false>;
+  using General = ForwardTiling<T, 256, 8, 1, 32, 1, false>;
 };
 
-}  // namespace
-
-void forward_mma(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
-                 const AttentionWorkspace& workspace, Stream stream) {
-  if (query.dtype != Dtype::bf16)
-    return forward_fma(query, key, value, options, output, log_sum_exp, workspace, stream);
-  if (log_sum_exp.size() == 0) return;
+template <class T>
+void forward_of(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
+                const AttentionWorkspace& workspace, Stream stream) {
   const Problem p = problem_of(query, key, value, options);
-  ForwardOperands x{forward_operands<BFloat16>(query, key, value, output, log_sum_exp)};
+  ForwardOperands<T> x{forward_operands<T>(query, key, value, output, log_sum_exp)};
   const bool aligned = rows_are_aligned(query) && rows_are_aligned(key) && rows_are_aligned(value);
   with_dim(std::max(p.head_dim, p.value_dim), [&]<int dim>() {
-    using Plain = typename Production<dim>::Plain;
-    using General = typename Production<dim>::General;
+    using Plain = typename Production<T, dim>::Plain;
+    using General = typename Production<T, dim>::General;
     const int tiles = tiles_of_queries(p, options, General::queries), splits = splits_for(p, options, tiles);
     if (splits == 1 && p.is_plain() && aligned && rows_are_aligned(output) && p.head_dim == dim && p.value_dim == dim) {
       x.query_step = TileCopy<typename Plain::QueryTile, Plain::threads>::step(query.strides[2]);
@@ -57,9 +53,20 @@ void forward_mma(View query, View key, View value, const AttentionOptions& optio
       const Shares shares = shares_for(p, splits, log_sum_exp.size(), workspace);
       launch_over("attention_forward", tiles * splits, p.heads, p, General::threads, General::shared_bytes, stream,
                   &forward_mma_general_kernel<General>, x, aligned, shares);
-      launch_combine<BFloat16>(p, x, shares, stream);
+      launch_combine<T>(p, x, shares, stream);
     }
   });
+}
+
+}  // namespace
+
+void forward_mma(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
+                 const AttentionWorkspace& workspace, Stream stream) {
+  if (log_sum_exp.size() == 0) return;
+  const auto run = query.dtype == Dtype::bf16  ? &forward_of<BFloat16>
+                   : query.dtype == Dtype::f16 ? &forward_of<Float16>
+                                               : &forward_fma;
+  run(query, key, value, options, output, log_sum_exp, workspace, stream);
 }
 
 }  // namespace heed::kernels::attention

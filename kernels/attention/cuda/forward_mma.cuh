@@ -21,8 +21,9 @@
 
 namespace heed::kernels::attention {
 
-template <int dim_, int warps_, int row_tiles_, int keys_, int blocks_, bool query_in_registers_>
+template <class T, int dim_, int warps_, int row_tiles_, int keys_, int blocks_, bool query_in_registers_>
 struct ForwardTiling {
+  using Element = T;                // bf16 or f16
   static constexpr int dim = dim_;  // head_dim and value_dim, or more: the rest is zeros
   static constexpr int warps = warps_, threads = 32 * warps;
   static constexpr int row_tiles = row_tiles_;  // a warp's queries, by 16
@@ -30,12 +31,13 @@ struct ForwardTiling {
   static constexpr int keys = keys_;      // a step's
   static constexpr int blocks = blocks_;  // that a multiprocessor shall hold
   static constexpr bool query_in_registers = query_in_registers_;
-  using QueryTile = Tile<queries, dim>;
-  using KeyTile = Tile<keys, dim>;
+  using QueryTile = Tile<queries, dim, true, T>;
+  using KeyTile = Tile<keys, dim, true, T>;
   static constexpr int shared_bytes = QueryTile::bytes + 2 * KeyTile::bytes;
 };
 
-struct ForwardOperands : ForwardOf<BFloat16> {
+template <class T>
+struct ForwardOperands : ForwardOf<T> {
   std::int64_t query_step = 0, key_step = 0, value_step = 0;  // for TileCopy
 };
 
@@ -87,7 +89,7 @@ struct ForwardState {
         sum[t][r] += first;
         sum[t][r] += second;
         drop(t, n, r, first, second);
-        words[t][w] = cuda::pack_bf16(first, second);
+        words[t][w] = cuda::pack<typename Tiling::Element>(first, second);
       }
     }
   }
@@ -110,8 +112,8 @@ __device__ inline void multiply_query_key(
 // The output goes through the place of the warp's own queries, so that it leaves in pieces of 16 bytes. What is known from
 // before the loop is found out again, rather than kept in registers through it.
 template <class Tiling>
-__device__ inline void store_output(const Problem& p, const ForwardOperands& x, ForwardState<Tiling>& state,
-                                    std::uint32_t query_tile) {
+__device__ inline void store_output(const Problem& p, const ForwardOperands<typename Tiling::Element>& x,
+                                    ForwardState<Tiling>& state, std::uint32_t query_tile) {
   using QueryTile = typename Tiling::QueryTile;
   constexpr int warp_rows = 16 * Tiling::row_tiles;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -137,15 +139,15 @@ __device__ inline void store_output(const Problem& p, const ForwardOperands& x, 
             state.largest[t][r] * ln_2 + logf(sum);
     }
   }
-  BFloat16* const to = x.output.row(sequence.batch, h, sequence.first_query + first_row);
+  typename Tiling::Element* const to = x.output.row(sequence.batch, h, sequence.first_query + first_row);
   store_through_tile<QueryTile, Tiling::row_tiles>(query_tile, warp * warp_rows, state.output, 1, to,
                                                    x.output.row_stride, rows);
 }
 
 // The plain case: rows aligned and exactly Tiling::dim wide, and Problem::is_plain().
 template <class Tiling>
-__global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_kernel(const Problem p,
-                                                                                      const ForwardOperands x) {
+__global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_kernel(
+    const Problem p, const ForwardOperands<typename Tiling::Element> x) {
   using QueryTile = typename Tiling::QueryTile;
   using KeyTile = typename Tiling::KeyTile;
   constexpr int keys = Tiling::keys, warp_rows = 16 * Tiling::row_tiles;

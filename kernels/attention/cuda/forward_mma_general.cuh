@@ -9,9 +9,9 @@
 namespace heed::kernels::attention {
 
 template <class Tiling>
-__global__ __launch_bounds__(Tiling::threads,
-                             Tiling::blocks) void forward_mma_general_kernel(const Problem p, const ForwardOperands x,
-                                                                             bool aligned, const Shares shares) {
+__global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_general_kernel(
+    const Problem p, const ForwardOperands<typename Tiling::Element> x, bool aligned, const Shares shares) {
+  using Element = typename Tiling::Element;
   using QueryTile = typename Tiling::QueryTile;
   using KeyTile = typename Tiling::KeyTile;
   constexpr int keys = Tiling::keys, warp_rows = 16 * Tiling::row_tiles;
@@ -95,14 +95,14 @@ __global__ __launch_bounds__(Tiling::threads,
       if (i >= sequence.queries) continue;
       const std::int64_t i_row = sequence.first_query + i;
       const std::int64_t at = share_of(p, shares, share.split, sequence.batch, h, i_row);
-      BFloat16* const to = x.output.row(sequence.batch, h, i_row);
+      Element* const to = x.output.row(sequence.batch, h, i_row);
 #pragma unroll
       for (int n = 0; n < Tiling::dim / 8; ++n) {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           const int d = 8 * n + lane % 4 * 2 + e;
           const float value = state.output[t][n][2 * r + e] * inverse;
-          if (d < p.value_dim && shares.splits == 1) to[d * x.output.column_stride] = BFloat16(value);
+          if (d < p.value_dim && shares.splits == 1) to[d * x.output.column_stride] = Element(value);
           if (d < p.value_dim && shares.splits > 1) shares.output[at * p.value_dim + d] = value;
         }
       }

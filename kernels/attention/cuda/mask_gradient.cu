@@ -119,6 +119,7 @@ void mask_gradient_fma(View query, View key, View value, const AttentionOptions&
     });
   };
   if (query.dtype == Dtype::f32) return run.template operator()<float>();
+  if (query.dtype == Dtype::f16) return run.template operator()<Float16>();
   run.template operator()<BFloat16>();
 }
 

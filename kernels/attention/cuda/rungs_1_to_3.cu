@@ -277,6 +277,7 @@ template <Rung rung>
 void forward(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
              const AttentionWorkspace& workspace, Stream stream) {
   if (log_sum_exp.size() == 0) return;
+  if (query.dtype == Dtype::f16) return forward_mma(query, key, value, options, output, log_sum_exp, workspace, stream);
   const Problem p = problem_of(query, key, value, options);
   const auto of = [&]<class T>() {
     run<rung>(p, options, forward_operands<T>(query, key, value, output, log_sum_exp), workspace, log_sum_exp.size(),

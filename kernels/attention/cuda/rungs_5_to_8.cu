@@ -17,6 +17,7 @@ struct Rung {
 
 template <int dim_, Rung rung_>
 struct RungTiling {
+  using Element = BFloat16;
   static constexpr Rung rung = rung_;
   static constexpr int dim = dim_, threads = 128, row_tiles = 1, queries = 64, keys = 64;
   static constexpr bool query_in_registers = false;
@@ -47,7 +48,7 @@ __device__ inline void fill(std::uint32_t tile, const BFloat16* from, std::int64
 
 // Every score is masked by itself, every step of keys is visited, whatever causality leaves of it.
 template <class Tiling>
-__global__ __launch_bounds__(Tiling::threads) void rung_kernel(const Problem p, const ForwardOperands x) {
+__global__ __launch_bounds__(Tiling::threads) void rung_kernel(const Problem p, const ForwardOperands<BFloat16> x) {
   using QueryTile = typename Tiling::QueryTile;
   using KeyTile = typename Tiling::KeyTile;
   constexpr int keys = Tiling::keys;
@@ -123,7 +124,7 @@ void forward(View query, View key, View value, const AttentionOptions& options, 
     using Tiling = RungTiling<dim, rung>;
     launch_over("attention_forward", tiles_of_queries(p, options, Tiling::queries), p.heads, p, Tiling::threads,
                 Tiling::shared_bytes, stream, &rung_kernel<Tiling>,
-                ForwardOperands{forward_operands<BFloat16>(query, key, value, output, log_sum_exp)});
+                ForwardOperands<BFloat16>{forward_operands<BFloat16>(query, key, value, output, log_sum_exp)});
   };
   if (p.head_dim == 64) return run.template operator()<64>();
   run.template operator()<128>();

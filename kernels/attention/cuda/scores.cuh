@@ -48,7 +48,11 @@ struct Head {
     const std::int64_t at = sequence.batch * problem.mask_strides[0] + h * problem.mask_strides[1] +
                             (sequence.first_query + i) * problem.mask_strides[2] +
                             (sequence.first_key + j) * problem.mask_strides[3];
-    if (!problem.mask_is_boolean) return score + static_cast<const float*>(problem.mask)[at];
+    if (!problem.mask_is_boolean) {
+      // -inf: not looked at, even where the score is NaN.
+      const float added = static_cast<const float*>(problem.mask)[at];
+      return added == -INFINITY ? added : score + added;
+    }
     return static_cast<const bool*>(problem.mask)[at] ? score : -INFINITY;
   }
 

@@ -10,7 +10,7 @@
 #include <cstdint>
 
 #include "kernels/attention/cuda/problem.cuh"
-#include "kernels/bfloat16.h"
+#include "kernels/dtypes.h"
 #include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/shared_memory.cuh"

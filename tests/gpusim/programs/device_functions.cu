@@ -1,4 +1,4 @@
-// Calls on the device: functions that are not inlined (one with shared memory of its own), recursion, pointers to
+// Calls on the device: functions that are not inlined (one with shared memory of its own, one with the launch's), recursion, pointers to
 // functions, virtual functions, and structures passed by value.
 #include "tests/gpusim/programs/verify.h"
 
@@ -20,6 +20,21 @@ __global__ void center(float* x) {
   mine[threadIdx.x] = x[threadIdx.x];
   const float mean = block_sum(mine[threadIdx.x]) / 64;
   x[threadIdx.x] = mine[threadIdx.x] - mean;
+}
+
+// The launch's shared memory, behind what the kernel itself has.
+__device__ __noinline__ float neighbour(float value) {
+  extern __shared__ float launched[];
+  launched[threadIdx.x] = value;
+  __syncthreads();
+  return launched[(threadIdx.x + 1) % blockDim.x];
+}
+
+__global__ void differences(float* x) {
+  __shared__ float mine[64];
+  mine[threadIdx.x] = x[threadIdx.x];
+  const float next = neighbour(2 * mine[threadIdx.x]);
+  x[threadIdx.x] = next - 2 * mine[threadIdx.x];
 }
 
 __device__ __noinline__ int fibonacci(int n) {
@@ -94,6 +109,12 @@ int main() {
   const Buffer<float> device_x(x), in_place(x), y(64);
   center<<<1, 64>>>(in_place.get());
   verify_close(in_place.download(), centered, 1e-5, "centered");
+
+  const Buffer<float> differing(x);
+  differences<<<1, 64, 64 * sizeof(float)>>>(differing.get());
+  std::vector<double> differences_expected;
+  for (std::size_t i = 0; i < 64; ++i) differences_expected.push_back(2 * x[(i + 1) % 64] - 2 * x[i]);
+  verify_close(differing.download(), differences_expected, 1e-6, "shared memory of the launch in a function");
 
   const Buffer<int> numbers(15);
   fibonaccis<<<1, 15>>>(numbers.get());

@@ -156,11 +156,8 @@ void Binder::input(const Operand& operand, Type type) {
       return;
     }
     case Kind::special: {
-      const int which = special_register_named(operand.text);
-      if (which < 0) fail(fmt::format("unknown register {}", operand.text));
       if (bytes != 4 && bytes != 8) fail(fmt::format("{} has 32 or 64 bits", operand.text));
-      refer(computed(bytes == 8 ? set.special_register_64 : set.special_register, bytes, which), false, true);
-      return;
+      return special_register(operand.text, bytes);
     }
     case Kind::integer:
     case Kind::float32:
@@ -192,6 +189,9 @@ void Binder::input(const Operand& operand, Type type) {
         return constant(found->second + static_cast<std::uint64_t>(operand.value), bytes);
       }
       if (decoder_.module_.is_dynamic_shared(operand.text)) {
+        // In a function it begins where the static memory of whatever kernel calls it ends.
+        if (!decoder_.function_.is_kernel && operand.value == 0)
+          return special_register(dynamic_shared_begin, bytes);
         return constant(decoder_.code_.info.static_shared_bytes + static_cast<std::uint64_t>(operand.value), bytes);
       }
       if (const Code* callee = decoder_.module_.code(operand.text)) {
@@ -203,6 +203,13 @@ void Binder::input(const Operand& operand, Type type) {
     default:
       fail("an operand of an unexpected kind");
   }
+}
+
+void Binder::special_register(std::string_view name, unsigned bytes) {
+  const InstructionSet& set = decoder_.set_;
+  const int which = special_register_named(name);
+  if (which < 0) fail(fmt::format("unknown register {}", name));
+  refer(computed(bytes == 8 ? set.special_register_64 : set.special_register, bytes, which), false, true);
 }
 
 void Binder::inputs(const Operand& list, Type type) {

@@ -91,6 +91,7 @@ class Binder {
   std::uint64_t bits_of(const Operand& operand, Type type) const;
   int register_of(const Operand& operand, Type type) const;
   // A temporary that an Op in front of this one fills.
+  void special_register(std::string_view name, unsigned bytes);
   int computed(Handler handler, unsigned bytes, std::int64_t immediate, int input = -1);
   void keep(std::shared_ptr<void> owned);
   void finish();

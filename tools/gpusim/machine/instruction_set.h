@@ -46,5 +46,7 @@ const InstructionSet& instruction_set();
 
 // -1 when unknown.
 int special_register_named(std::string_view name);
+// One of our own: where the launch's dynamic shared memory begins.
+inline constexpr std::string_view dynamic_shared_begin = "%dynamic_shared_begin";
 
 }  // namespace gpusim
