@@ -22,23 +22,38 @@ struct BackwardOperands {
 
 inline constexpr int delta_threads = 256;
 
-// A warp a query.
+// A warp a query, for the sum; then a thread a query, so that neighbours are written together.
 template <class T>
 __global__ void delta_kernel(const Problem p, const BackwardOperands<T> x, std::int64_t rows) {
-  const std::int64_t number = std::int64_t{blockIdx.x} * (delta_threads / 32) + threadIdx.x / 32;
-  if (number >= rows) return;
-  const int row = static_cast<int>(number % p.queries), h = static_cast<int>(number / p.queries % p.heads);
-  const int b = static_cast<int>(number / p.queries / p.heads), lane = threadIdx.x % 32;
-  const T* const y = x.output.row(b, h, row);
-  const T* const dy = x.doutput.row(b, h, row);
+  constexpr int warps = delta_threads / 32;
+  __shared__ float sums[warps];
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const std::int64_t first = std::int64_t{blockIdx.x} * warps;
+  const auto place = [&](std::int64_t number, auto&& body) {
+    const std::int64_t head = number / p.queries;
+    body(static_cast<int>(head / p.heads), static_cast<int>(head % p.heads), static_cast<int>(number % p.queries));
+  };
   float sum = 0;
-  for (int d = lane; d < p.value_dim; d += 32)
-    sum += static_cast<float>(y[d * x.output.column_stride]) * static_cast<float>(dy[d * x.doutput.column_stride]);
+  if (first + warp < rows) {
+    place(first + warp, [&](int b, int h, int row) {
+      const T* const y = x.output.row(b, h, row);
+      const T* const dy = x.doutput.row(b, h, row);
+      for (int d = lane; d < p.value_dim; d += 32)
+        sum += static_cast<float>(y[d * x.output.column_stride]) * static_cast<float>(dy[d * x.doutput.column_stride]);
+    });
+  }
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(~0u, sum, mask);
-  if (x.dlog_sum_exp.data != nullptr) sum -= *x.dlog_sum_exp.row(b, h, row);
-  const float lse = *x.log_sum_exp.row(b, h, row);
-  if (lane == 0) x.statistics[number] = make_float2(lse == -INFINITY ? INFINITY : lse * log2_e, sum);
+  if (lane == 0) sums[warp] = sum;
+  __syncthreads();
+  const std::int64_t number = first + threadIdx.x;
+  if (threadIdx.x >= warps || number >= rows) return;
+  place(number, [&](int b, int h, int row) {
+    sum = sums[threadIdx.x];
+    if (x.dlog_sum_exp.data != nullptr) sum -= *x.dlog_sum_exp.row(b, h, row);
+    const float lse = *x.log_sum_exp.row(b, h, row);
+    x.statistics[number] = make_float2(lse == -INFINITY ? INFINITY : lse * log2_e, sum);
+  });
 }
 
 }  // namespace heed::kernels::attention

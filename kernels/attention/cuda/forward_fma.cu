@@ -70,7 +70,7 @@ __global__ __launch_bounds__(fma_threads, 1) void forward_fma_kernel(const Probl
       }
     }
     store_tile(weights_tile, scores);
-    __syncthreads();
+    __syncwarp();  // a warp reads the rows that it wrote
     add_product<dim, keys>(output, weights_tile, value_tile);
     __syncthreads();
   }
