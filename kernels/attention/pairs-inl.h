@@ -8,6 +8,7 @@
 #define HEED_KERNELS_ATTENTION_PAIRS_INL_H
 #endif
 
+#include <bit>
 #include <cstring>
 
 #include "kernels/attention/blocks-inl.h"
@@ -89,20 +90,23 @@ HWY_NOINLINE __attribute__((target("avx512bf16"))) inline void round_to_pairs(fl
                         reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(x + c))));
 }
 
-// One row of a view of bf16, as pairs: to[0, width) of them. `flip` is taken to each number's bits by xor.
+// The bits of a pair, where a float lies.
+HWY_INLINE void store_bits(std::uint32_t bits, float* to) {
+  std::memcpy(to, &bits, sizeof bits);
+}
+
+// One row of a view of bf16, as pairs: to[0, width) of them. `flip` is xored into the bits of each.
 HWY_INLINE void gather_pair_row(const View& x, std::int64_t at, std::int64_t width, std::uint32_t flip, float* to) {
   const std::int64_t columns = x.shape[3], step = x.strides[3];
   const auto* const from = x.as<const std::uint16_t>() + at;
-  auto* const halves = reinterpret_cast<std::uint16_t*>(to);
+  auto* const bytes = reinterpret_cast<char*>(to);
   if (step == 1) {
-    std::memcpy(halves, from, static_cast<std::size_t>(columns) * 2);
+    std::memcpy(bytes, from, static_cast<std::size_t>(columns) * 2);
   } else {
-    for (std::int64_t d = 0; d < columns; ++d) halves[d] = from[d * step];
+    for (std::int64_t d = 0; d < columns; ++d) std::memcpy(bytes + 2 * d, from + d * step, 2);
   }
-  std::fill(halves + columns, halves + 2 * width, std::uint16_t{0});
-  if (flip == 0) return;
-  auto* const words = reinterpret_cast<std::uint32_t*>(to);
-  for (std::int64_t c = 0; c < width; ++c) words[c] ^= flip;
+  std::memset(bytes + 2 * columns, 0, static_cast<std::size_t>(4 * width - 2 * columns));
+  for (std::int64_t c = 0; c < width && flip != 0; ++c) store_bits(std::bit_cast<std::uint32_t>(to[c]) ^ flip, to + c);
 }
 
 // Of the copy of two rows that interleave_rows takes.
@@ -120,14 +124,13 @@ HWY_INLINE void interleave_rows(const Head& x, std::int64_t first, std::int64_t 
     if (i < n) {
       gather_pair_row(x.view, x.row(first + i), half, 0, copy);
     } else {
-      std::fill(copy, copy + half, 0.0f);
+      std::memset(copy, 0, static_cast<std::size_t>(half) * sizeof(float));
     }
     return reinterpret_cast<const std::uint16_t*>(copy);
   };
   for (std::int64_t i = 0; i < n; i += 2, to += width) {
     const std::uint16_t *const even = row(i, copy), *const odd = row(i + 1, copy + half);
-    auto* const words = reinterpret_cast<std::uint32_t*>(to);
-    for (std::int64_t c = 0; c < width; ++c) words[c] = even[c] | static_cast<std::uint32_t>(odd[c]) << 16;
+    for (std::int64_t c = 0; c < width; ++c) store_bits(even[c] | static_cast<std::uint32_t>(odd[c]) << 16, to + c);
   }
 }
 
