@@ -1,5 +1,5 @@
-// The functions behind the variants on CUDA. Each does all that attention.h describes: what its own kernels leave out, the
-// plain multiply-adds do.
+// The functions behind the variants on CUDA. Each does all that attention.h describes: what its own kernels leave out, more
+// general ones do.
 #pragma once
 
 #include "kernels/attention/attention.h"
