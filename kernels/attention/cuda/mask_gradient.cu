@@ -54,6 +54,10 @@ __global__ __launch_bounds__(fma_threads, 1) void mask_gradient_kernel(const Pro
 void mask_gradient_fma(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
                        View doutput, View dlog_sum_exp, View dmask, const AttentionWorkspace& workspace,
                        Stream stream) {
+  if (query.dtype == Dtype::f16) {
+    return mask_gradient_mma(query, key, value, options, output, log_sum_exp, doutput, dlog_sum_exp, dmask, workspace,
+                             stream);
+  }
   if (dmask.size() == 0) return;
   const Problem p = problem_of(query, key, value, options);
   const auto run = [&]<class T>() {
@@ -67,7 +71,6 @@ void mask_gradient_fma(View query, View key, View value, const AttentionOptions&
     });
   };
   if (query.dtype == Dtype::f32) return run.template operator()<float>();
-  if (query.dtype == Dtype::f16) return run.template operator()<Float16>();
   run.template operator()<BFloat16>();
 }
 

@@ -1,4 +1,4 @@
-// The gradient of an added mask in bf16 on tensor cores.
+// The gradient of an added mask in bf16 and f16 on tensor cores.
 #include <algorithm>
 
 #include "kernels/attention/cuda/backward_mma_general.cuh"
@@ -83,9 +83,9 @@ __global__ __launch_bounds__(Tiling::threads,
 }
 
 template <class T>
-void mask_gradient_of(const View& query, const View& key, const View& value, const AttentionOptions& options,
-                      const View& output, const View& log_sum_exp, const View& doutput, const View& dlog_sum_exp,
-                      const View& dmask, const AttentionWorkspace& workspace, Stream stream) {
+void mask_gradient_of(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
+                      View doutput, View dlog_sum_exp, View dmask, const AttentionWorkspace& workspace, Stream stream) {
+  if (dmask.size() == 0) return;
   const Problem p = problem_of(query, key, value, options);
   const auto x =
       backward_operands<T>(query, key, value, output, log_sum_exp, doutput, dlog_sum_exp, {}, {}, {}, workspace);
@@ -103,13 +103,10 @@ void mask_gradient_of(const View& query, const View& key, const View& value, con
 void mask_gradient_mma(View query, View key, View value, const AttentionOptions& options, View output, View log_sum_exp,
                        View doutput, View dlog_sum_exp, View dmask, const AttentionWorkspace& workspace,
                        Stream stream) {
-  if (query.dtype != Dtype::bf16) {
-    return mask_gradient_fma(query, key, value, options, output, log_sum_exp, doutput, dlog_sum_exp, dmask, workspace,
-                             stream);
-  }
-  if (dmask.size() == 0) return;
-  mask_gradient_of<BFloat16>(query, key, value, options, output, log_sum_exp, doutput, dlog_sum_exp, dmask, workspace,
-                             stream);
+  const auto run = query.dtype == Dtype::bf16  ? &mask_gradient_of<BFloat16>
+                   : query.dtype == Dtype::f16 ? &mask_gradient_of<Float16>
+                                               : &mask_gradient_fma;
+  run(query, key, value, options, output, log_sum_exp, doutput, dlog_sum_exp, dmask, workspace, stream);
 }
 
 }  // namespace heed::kernels::attention

@@ -1,4 +1,4 @@
-// What runs by default: for bf16 the tensor cores, for f32 plain multiply-adds. The backward passes that repeat to the bit.
+// What runs by default: for bf16 and f16 the tensor cores, for f32 plain multiply-adds. The backward passes that repeat to the bit.
 #include "kernels/attention/cuda/paths.h"
 
 namespace heed::kernels::attention {
