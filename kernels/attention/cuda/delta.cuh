@@ -33,23 +33,24 @@ __global__ void delta_kernel(const Problem p, const BackwardOperands<T> x, std::
     const std::int64_t head = number / p.queries;
     body(static_cast<int>(head / p.heads), static_cast<int>(head % p.heads), static_cast<int>(number % p.queries));
   };
-  float sum = 0;
+  double sum = 0;  // exact, or where few keys share the weights it would not cancel what it is subtracted from
   if (first + warp < rows) {
     place(first + warp, [&](int b, int h, int row) {
       const T* const y = x.output.row(b, h, row);
       const T* const dy = x.doutput.row(b, h, row);
       for (int d = lane; d < p.value_dim; d += 32)
-        sum += static_cast<float>(y[d * x.output.column_stride]) * static_cast<float>(dy[d * x.doutput.column_stride]);
+        sum += static_cast<double>(static_cast<float>(y[d * x.output.column_stride])) *
+               static_cast<float>(dy[d * x.doutput.column_stride]);
     });
   }
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(~0u, sum, mask);
-  if (lane == 0) sums[warp] = sum;
+  if (lane == 0) sums[warp] = static_cast<float>(sum);
   __syncthreads();
   const std::int64_t number = first + threadIdx.x;
   if (threadIdx.x >= warps || number >= rows) return;
   place(number, [&](int b, int h, int row) {
-    sum = sums[threadIdx.x];
+    float sum = sums[threadIdx.x];
     if (x.dlog_sum_exp.data != nullptr) sum -= *x.dlog_sum_exp.row(b, h, row);
     const float lse = *x.log_sum_exp.row(b, h, row);
     x.statistics[number] = make_float2(lse == -INFINITY ? INFINITY : lse * log2_e, sum);
