@@ -41,6 +41,13 @@ struct ForwardOperands : ForwardOf<T> {
   std::int64_t query_step = 0, key_step = 0, value_step = 0;  // for TileCopy
 };
 
+// From the largest score, in units of log 2, and the sum of the exponentials relative to it. In f64, one rounding: in f32
+// three of them would be as large as all other errors of the forward.
+__device__ inline float log_sum_exp_of(float largest, float sum) {
+  constexpr double unit = 1 / double{log2_e};  // undoes exactly what the scores were multiplied by
+  return static_cast<float>(largest * unit + static_cast<double>(logf(sum)));
+}
+
 // The running softmax of a warp's rows. Lane l has rows l / 4 and l / 4 + 8 of each row tile.
 template <class Tiling>
 struct ForwardState {
@@ -136,7 +143,7 @@ __device__ inline void store_output(const Problem& p, const ForwardOperands<type
       }
       if (lane % 4 == 0 && row < rows)
         *x.log_sum_exp.row(sequence.batch, h, sequence.first_query + first_row + row) =
-            state.largest[t][r] * ln_2 + logf(sum);
+            log_sum_exp_of(state.largest[t][r], sum);
     }
   }
   typename Tiling::Element* const to = x.output.row(sequence.batch, h, sequence.first_query + first_row);

@@ -107,7 +107,7 @@ __global__ __launch_bounds__(Tiling::threads, Tiling::blocks) void forward_mma_g
         }
       }
       float* const lse = shares.splits == 1 ? x.log_sum_exp.row(sequence.batch, h, i_row) : shares.log_sum_exp + at;
-      if (lane % 4 == 0) *lse = state.largest[t][r] * ln_2 + logf(sum);
+      if (lane % 4 == 0) *lse = log_sum_exp_of(state.largest[t][r], sum);
     }
   }
 }

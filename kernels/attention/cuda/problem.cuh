@@ -14,7 +14,7 @@
 
 namespace heed::kernels::attention {
 
-inline constexpr float log2_e = 1.4426950408889634f, ln_2 = 0.6931471805599453f;
+inline constexpr float log2_e = 1.4426950408889634f;
 inline constexpr float most_negative = -3.402823466e38f;
 
 // An operand [batch, heads, rows, columns] or a number per row [batch, heads, rows].

@@ -190,8 +190,7 @@ void Binder::input(const Operand& operand, Type type) {
       }
       if (decoder_.module_.is_dynamic_shared(operand.text)) {
         // In a function it begins where the static memory of whatever kernel calls it ends.
-        if (!decoder_.function_.is_kernel && operand.value == 0)
-          return special_register(dynamic_shared_begin, bytes);
+        if (!decoder_.function_.is_kernel && operand.value == 0) return special_register(dynamic_shared_begin, bytes);
         return constant(decoder_.code_.info.static_shared_bytes + static_cast<std::uint64_t>(operand.value), bytes);
       }
       if (const Code* callee = decoder_.module_.code(operand.text)) {
