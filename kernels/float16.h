@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 namespace heed {
 
@@ -13,6 +14,12 @@ struct Float16 {
 
   // Rounds to nearest, ties to even: 65,520 and above become infinite. A NaN stays a NaN.
   constexpr explicit Float16(float value) {
+#ifdef __CUDA_ARCH__  // an instruction, where the lines below take registers that kernels do not have
+    if (!std::is_constant_evaluated()) {
+      asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+      return;
+    }
+#endif
     const auto word = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t magnitude = word & 0x7fffffffu;
     bits = static_cast<std::uint16_t>((word >> 16 & 0x8000u) | rounded(magnitude));
@@ -21,6 +28,13 @@ struct Float16 {
   // Exact: every half is a float. The exponents' biases differ by 127 - 15 = 112, hence the factor, which also turns the
   // subnormals of the one format into normal numbers of the other.
   constexpr explicit operator float() const {
+#ifdef __CUDA_ARCH__
+    if (!std::is_constant_evaluated()) {
+      float value;
+      asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+      return value;
+    }
+#endif
     const std::uint32_t sign = (bits & 0x8000u) << 16, magnitude = (bits & 0x7fffu) << 13;
     const bool is_finite = (bits & 0x7c00u) != 0x7c00u;
     return std::bit_cast<float>(sign |

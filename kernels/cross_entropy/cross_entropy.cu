@@ -93,7 +93,7 @@ __device__ void write_loss(const Forward<T>& task, std::int64_t row, std::int64_
 }
 
 template <class T>
-__global__ void __launch_bounds__(block) vectors_forward_kernel(const __grid_constant__ Forward<T> task, int team) {
+__global__ void __launch_bounds__(block, 1) vectors_forward_kernel(const __grid_constant__ Forward<T> task, int team) {
   constexpr int width = vector_width<T>;
   const int lane = static_cast<int>(threadIdx.x) % team;
   const std::int64_t row = row_of_team(team), classes = task.logits.length;

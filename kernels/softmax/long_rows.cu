@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(chunk_block) chunk_states_kernel(const __grid_
 }
 
 template <class T, class Function>
-__global__ void __launch_bounds__(chunk_block) chunk_sums_kernel(const __grid_constant__ Rows<3> rows) {
+__global__ void __launch_bounds__(chunk_block, 1) chunk_sums_kernel(const __grid_constant__ Rows<3> rows) {
   const auto at = rows.offsets(blockIdx.x);
   const int c = static_cast<int>(blockIdx.y), chunks = static_cast<int>(gridDim.y);
   const VectorRow<T> y(rows.row<T>(0, at[0]).data, rows.length);

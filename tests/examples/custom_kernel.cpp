@@ -26,7 +26,8 @@ TEST_CASE("custom kernel: the case table") {
             .inputs = {{shape}},
             .operation = [](const Tensors& x) { return sink::softmax(x[0]); },
             .reference = [](const std::vector<Array>& x) { return sink_softmax_reference(x[0]); },
-            .kernels = {&sink::softmax_forward}});
+            .kernels = {&sink::softmax_forward},
+            .halves = 0});
   }
 }
 

@@ -107,6 +107,7 @@ class Examination {
   // Of the inputs as they were rounded to a half: computed in f32, and rounded at the end of each operation that this one
   // is made of.
   void forward_in_halves() {
+    if (case_.halves == 0) return;
     for (const Dtype dtype : {Dtype::bf16, Dtype::f16}) {
       const NoGrad no_grad;
       const Tensors inputs = make_inputs(case_, arrays_, {dtype, Arrangement::dense});

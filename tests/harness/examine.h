@@ -54,7 +54,7 @@ struct Case {
   std::function<Array(const std::vector<Array>&)> reference;
   std::vector<const kernels::KernelSlot*> kernels = {};
   double tolerance = 1e-5;  // f32: |difference| <= tolerance * (1 + |expected|); gradients 4 times that
-  double halves = 4;  // bf16 and f16: the tolerance of the forward, in units of rounding
+  double halves = 4;        // bf16 and f16: the tolerance of the forward, in units of rounding; 0: not taken
   bool differentiable = true;
   bool second_order = true;
   bool layouts = true;  // off where a layout cannot vary (creation)

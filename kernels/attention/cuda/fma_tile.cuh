@@ -6,8 +6,8 @@
 #include <bit>
 
 #include "kernels/attention/cuda/problem.cuh"
-#include "kernels/dtypes.h"
 #include "kernels/cuda/shared_memory.cuh"
+#include "kernels/dtypes.h"
 
 namespace heed::kernels::attention {
 

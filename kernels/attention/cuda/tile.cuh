@@ -10,10 +10,10 @@
 #include <cstdint>
 
 #include "kernels/attention/cuda/problem.cuh"
-#include "kernels/dtypes.h"
 #include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/shared_memory.cuh"
+#include "kernels/dtypes.h"
 
 namespace heed::kernels::attention {
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cublas_v2.h>
+#include <omp.h>
 
 #include <cstddef>
 
@@ -24,11 +25,24 @@ struct Refusal {
   cublasStatus_t status;
 };
 
+// The host's BLAS adds up in an order that depends on the number of threads; a GPU knows nothing of those.
+class OneThread {
+ public:
+  OneThread() { omp_set_num_threads(1); }
+  ~OneThread() { omp_set_num_threads(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_ = omp_get_max_threads();
+};
+
 // Runs a function's body with the handle, and turns refusals into the status.
 template <class Body>
 cublasStatus_t blas(cublasHandle_t handle, Body body) {
   Handle* known = handle_of(handle);
   if (!known) return CUBLAS_STATUS_NOT_INITIALIZED;
+  const OneThread one_thread;
   try {
     body(*known);
     return CUBLAS_STATUS_SUCCESS;
