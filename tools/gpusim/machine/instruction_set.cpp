@@ -29,9 +29,9 @@ struct Target {
 
 const Target& best_target() {
   static const Target target = [] {
+#ifdef GPUSIM_X86_LEVELS
     const char* limit_text = std::getenv("HEED_GPUSIM_TARGET");
     const std::string_view limit = limit_text != nullptr ? limit_text : "";
-#ifdef GPUSIM_X86_LEVELS
     const Target targets[] = {{"x86-64-v4", __builtin_cpu_supports("x86-64-v4") != 0, x86_64_v4::add_instructions},
                               {"x86-64-v3", __builtin_cpu_supports("x86-64-v3") != 0, x86_64_v3::add_instructions}};
     for (std::size_t i = limit == "x86-64-v3" ? 1 : limit == "baseline" ? 2 : 0; i < std::size(targets); ++i) {
