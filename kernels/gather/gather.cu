@@ -27,23 +27,6 @@ __device__ T plus(T sum, T term) {
 
 // ---- index_select and gather: a thread per element of y
 
-// An element of any type of its size; 16 bytes are neighbours that share an index.
-template <class Body>
-void with_element(std::int64_t bytes, Body&& body) {
-  switch (bytes) {
-    case 1:
-      return body(std::uint8_t{});
-    case 2:
-      return body(std::uint16_t{});
-    case 4:
-      return body(std::uint32_t{});
-    case 8:
-      return body(std::uint64_t{});
-    case 16:
-      return body(uint4{});
-  }
-}
-
 // Positions of y, index and x, where x's stride along `axis` counts only as a factor of the index.
 template <class T>
 __global__ void __launch_bounds__(block)
@@ -57,8 +40,8 @@ __global__ void __launch_bounds__(block)
 
 // The elements of a view taken together in sixteens of bytes along its last axis with stride 1, if they can be: then x and y
 // are such views, and index, which is the same for all of them, drops out along that axis.
-bool widen(View& y, View& index, View& x, int axis, std::int64_t& bytes) {
-  const std::int64_t together = 16 / bytes;
+bool widen(View& y, View& index, View& x, int axis) {
+  const std::int64_t together = vector_bytes / static_cast<std::int64_t>(size_of(x.dtype));
   int inner = -1;
   for (int i = 0; i < y.rank; ++i) {
     if (i != axis && y.shape[i] > 1 && y.strides[i] == 1 && x.strides[i] == 1 && index.strides[i] == 0) inner = i;
@@ -76,7 +59,6 @@ bool widen(View& y, View& index, View& x, int axis, std::int64_t& bytes) {
     }
   }
   for (View* view : {&y, &index, &x}) view->shape[inner] /= together;
-  bytes = 16;
   return true;
 }
 
@@ -84,15 +66,15 @@ bool widen(View& y, View& index, View& x, int axis, std::int64_t& bytes) {
 template <bool try_vectors>
 void select(const char* name, View x, int axis, View index, View y, Stream stream) {
   if (y.size() == 0) return;
-  std::int64_t bytes = static_cast<std::int64_t>(size_of(x.dtype));
-  if (try_vectors) widen(y, index, x, axis, bytes);
+  const bool widened = try_vectors && widen(y, index, x, axis);
   const std::int64_t step = x.strides[axis];
   x.strides[axis] = 0;
   const Positions<3> positions({y, index, x}, [](int) { return true; });
-  with_element(bytes, [&]<class T>(T) {
+  const auto run = [&]<class T>(T) {
     launch({name, blocks_for(positions.count, block), block, 0, stream}, &select_kernel<T>, positions, Indices(index),
            step);
-  });
+  };
+  widened ? run(uint4{}) : with_width(x.dtype, run);
 }
 
 // The index along an axis, as one that has an element for every position.

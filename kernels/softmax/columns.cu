@@ -80,25 +80,21 @@ __global__ void __launch_bounds__(columns_per_block* strips) backward_kernel(con
 template <class Function>
 bool columns(const View& x, const View& y, int axis, Stream stream) {
   const Rows<2> rows({x, y}, axis);
-  bool launched = false;
-  with_type(Types<float, BFloat16, Float16>(), x.dtype, [&]<class T>(T) {
+  return launch_for(x.dtype, [&]<class T>(T) {
     launch({Function::forward, blocks_for(rows.count, columns_per_block), {columns_per_block, strips}, 0, stream},
            &forward_kernel<T, Function>, rows);
-    launched = true;
+    return true;
   });
-  return launched;
 }
 
 template <class Function>
 bool columns_backward(const View& y, const View& dy, const View& dx, int axis, Stream stream) {
   const Rows<3> rows({y, dy, dx}, axis);
-  bool launched = false;
-  with_type(Types<float, BFloat16, Float16>(), y.dtype, [&]<class T>(T) {
+  return launch_for(y.dtype, [&]<class T>(T) {
     launch({Function::backward, blocks_for(rows.count, columns_per_block), {columns_per_block, strips}, 0, stream},
            &backward_kernel<T, Function>, rows);
-    launched = true;
+    return true;
   });
-  return launched;
 }
 
 template Forward columns<Softmax>;

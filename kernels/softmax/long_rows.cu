@@ -235,39 +235,33 @@ template <class Function>
 bool row_in_shared_memory(const View& x, const View& y, int axis, Stream stream) {
   const Rows<2> rows({x, y}, axis);
   if (!rows.contiguous()) return false;
-  bool launched = false;
-  with_type(Types<float, BFloat16, Float16>(), x.dtype, [&]<class T>(T) {
+  return launch_for(x.dtype, [&]<class T>(T) {
     const std::int64_t bytes = rows.vectors<T>() * 16;
-    launched = bytes <= most_shared_bytes(stream) - 1024;  // which leaves room for what team_reduce needs
-    if (!launched) return;
+    if (bytes > most_shared_bytes(stream) - 1024) return false;  // which leaves room for what team_reduce needs
     launch({Function::forward, blocks_for(rows.count, 1), block, static_cast<std::size_t>(bytes), stream},
            &shared_kernel<T, Function>, rows);
+    return true;
   });
-  return launched;
 }
 
 template <class Function>
 bool online(const View& x, const View& y, int axis, Stream stream) {
   const Rows<2> rows({x, y}, axis);
   if (!rows.contiguous()) return false;
-  bool launched = false;
-  with_type(Types<float, BFloat16, Float16>(), x.dtype, [&]<class T>(T) {
+  return launch_for(x.dtype, [&]<class T>(T) {
     launch({Function::forward, blocks_for(rows.count, 1), block, 0, stream}, &online_kernel<T, Function>, rows);
-    launched = true;
+    return true;
   });
-  return launched;
 }
 
 template <class Function>
 bool two_reads_backward(const View& y, const View& dy, const View& dx, int axis, Stream stream) {
   const Rows<3> rows({y, dy, dx}, axis);
   if (!rows.contiguous()) return false;
-  bool launched = false;
-  with_type(Types<float, BFloat16, Float16>(), y.dtype, [&]<class T>(T) {
+  return launch_for(y.dtype, [&]<class T>(T) {
     launch({Function::backward, blocks_for(rows.count, 1), block, 0, stream}, &two_reads_kernel<T, Function>, rows);
-    launched = true;
+    return true;
   });
-  return launched;
 }
 
 // The output keeps the states, so it must not be the input.
@@ -275,34 +269,30 @@ template <class Function>
 bool split_rows(const View& x, const View& y, int axis, Stream stream) {
   const Rows<2> rows({x, y}, axis);
   if (!rows.contiguous() || y.data == x.data) return false;
-  bool launched = false;
-  with_type(Types<float, BFloat16, Float16>(), x.dtype, [&]<class T>(T) {
+  return launch_for(x.dtype, [&]<class T>(T) {
     const int chunks = chunks_of<T>(rows);
-    if (chunks < 2) return;
+    if (chunks < 2) return false;
     const dim3 grid(blocks_for(rows.count, 1), static_cast<unsigned>(chunks));
     launch({Function::forward, grid, chunk_block, 0, stream}, &chunk_states_kernel<T>, rows);
     merge_chunks<T>(Function::forward, rows, chunks, stream);
     launch({Function::forward, grid, chunk_block, 0, stream}, &chunk_results_kernel<T, Function>, rows);
-    launched = true;
+    return true;
   });
-  return launched;
 }
 
 template <class Function>
 bool split_rows_backward(const View& y, const View& dy, const View& dx, int axis, Stream stream) {
   const Rows<3> rows({y, dy, dx}, axis);
   if (!rows.contiguous() || dx.data == y.data || dx.data == dy.data) return false;
-  bool launched = false;
-  with_type(Types<float, BFloat16, Float16>(), y.dtype, [&]<class T>(T) {
+  return launch_for(y.dtype, [&]<class T>(T) {
     const int chunks = chunks_of<T>(rows);
-    if (chunks < 2) return;
+    if (chunks < 2) return false;
     const dim3 grid(blocks_for(rows.count, 1), static_cast<unsigned>(chunks));
     launch({Function::backward, grid, chunk_block, 0, stream}, &chunk_sums_kernel<T, Function>, rows);
     merge_chunks<T>(Function::backward, rows, chunks, stream);
     launch({Function::backward, grid, chunk_block, 0, stream}, &chunk_gradients_kernel<T, Function>, rows);
-    launched = true;
+    return true;
   });
-  return launched;
 }
 
 template Forward row_in_shared_memory<Softmax>;

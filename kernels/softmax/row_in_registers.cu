@@ -77,28 +77,24 @@ template <class Function>
 bool row_in_registers(const View& x, const View& y, int axis, Stream stream) {
   const Rows<2> rows({x, y}, axis);
   if (!rows.contiguous()) return false;
-  bool launched = false;
-  with_type(Types<float, BFloat16, Float16>(), x.dtype, [&]<class T>(T) {
-    launched = with_team<T>(rows.vectors<T>(), [&](auto vectors, int team) {
+  return launch_for(x.dtype, [&]<class T>(T) {
+    return with_team<T>(rows.vectors<T>(), [&](auto vectors, int team) {
       launch({Function::forward, blocks_of_teams(rows.count, team), threads_of(team), 0, stream},
              &forward_kernel<T, Function, vectors>, rows, team);
     });
   });
-  return launched;
 }
 
 template <class Function>
 bool row_in_registers_backward(const View& y, const View& dy, const View& dx, int axis, Stream stream) {
   const Rows<3> rows({y, dy, dx}, axis);
   if (!rows.contiguous()) return false;
-  bool launched = false;
-  with_type(Types<float, BFloat16, Float16>(), y.dtype, [&]<class T>(T) {
-    launched = with_team<T>(rows.vectors<T>(), [&](auto vectors, int team) {
+  return launch_for(y.dtype, [&]<class T>(T) {
+    return with_team<T>(rows.vectors<T>(), [&](auto vectors, int team) {
       launch({Function::backward, blocks_of_teams(rows.count, team), threads_of(team), 0, stream},
              &backward_kernel<T, Function, vectors>, rows, team);
     });
   });
-  return launched;
 }
 
 template Forward row_in_registers<Softmax>;

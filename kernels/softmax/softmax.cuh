@@ -74,6 +74,15 @@ __device__ inline S finish(S x, S base, S factor) {
 using Forward = bool(const View& x, const View& y, int axis, Stream stream);
 using Backward = bool(const View& y, const View& dy, const View& dx, int axis, Stream stream);
 
+// Calls body(T{}) with the C++ type of a dtype that these variants have kernels for, all but f64, and returns what it does:
+// whether it launched them.
+template <class Body>
+bool launch_for(Dtype dtype, Body&& body) {
+  bool launched = false;
+  with_type(Types<float, BFloat16, Float16>(), dtype, [&]<class T>(T element) { launched = body(element); });
+  return launched;
+}
+
 Forward block_per_row, warp_shuffles, vectors;  // of softmax alone
 template <class Function>
 Forward thread_per_row;
