@@ -20,8 +20,7 @@
 #include "engine/allocator.h"
 #include "engine/device.h"
 #include "engine/layout.h"
-#include "kernels/bfloat16.h"
-#include "kernels/float16.h"
+#include "kernels/dtypes.h"
 
 namespace heed {
 
@@ -135,57 +134,11 @@ Tensor from_vector(const std::vector<T>& values, const Shape& shape, Device devi
 std::string to_string(const Tensor& x);
 
 template <class T>
-constexpr Dtype dtype_of() {
-  if constexpr (std::is_same_v<T, float>)
-    return Dtype::f32;
-  else if constexpr (std::is_same_v<T, double>)
-    return Dtype::f64;
-  else if constexpr (std::is_same_v<T, BFloat16>)
-    return Dtype::bf16;
-  else if constexpr (std::is_same_v<T, Float16>)
-    return Dtype::f16;
-  else if constexpr (std::is_same_v<T, std::int32_t>)
-    return Dtype::i32;
-  else if constexpr (std::is_same_v<T, std::int64_t>)
-    return Dtype::i64;
-  else if constexpr (std::is_same_v<T, std::uint8_t>)
-    return Dtype::u8;
-  else if constexpr (std::is_same_v<T, bool>)
-    return Dtype::boolean;
-  else
-    static_assert(!sizeof(T), "no heed dtype for this type");
-}
-
-template <class T>
 T* Tensor::data() const {
   check(dtype() == dtype_of<T>(), "data: tensor is {}, not {}", dtype(), dtype_of<T>());
   check(device().type == DeviceType::cpu, "data: tensor is on {}, not cpu", device());
   check(is_contiguous(), "data: tensor of shape {} and strides {} is not contiguous", shape(), strides());
   return view().as<T>();
-}
-
-// Calls body(T{}) with the C++ type of a dtype.
-template <class Body>
-decltype(auto) with_type(Dtype dtype, Body&& body) {
-  switch (dtype) {
-    case Dtype::f32:
-      return body(float{});
-    case Dtype::f64:
-      return body(double{});
-    case Dtype::bf16:
-      return body(BFloat16{});
-    case Dtype::f16:
-      return body(Float16{});
-    case Dtype::i32:
-      return body(std::int32_t{});
-    case Dtype::i64:
-      return body(std::int64_t{});
-    case Dtype::u8:
-      return body(std::uint8_t{});
-    case Dtype::boolean:
-      return body(bool{});
-  }
-  fail("with_type: unknown dtype {}", static_cast<int>(dtype));
 }
 
 }  // namespace heed

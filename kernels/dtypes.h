@@ -8,7 +8,32 @@
 #include "kernels/float16.h"
 #include "kernels/view.h"
 
-namespace heed::kernels {
+namespace heed {
+
+// The dtype of a C++ type.
+template <class T>
+constexpr Dtype dtype_of() {
+  if constexpr (std::is_same_v<T, float>)
+    return Dtype::f32;
+  else if constexpr (std::is_same_v<T, double>)
+    return Dtype::f64;
+  else if constexpr (std::is_same_v<T, BFloat16>)
+    return Dtype::bf16;
+  else if constexpr (std::is_same_v<T, Float16>)
+    return Dtype::f16;
+  else if constexpr (std::is_same_v<T, std::int32_t>)
+    return Dtype::i32;
+  else if constexpr (std::is_same_v<T, std::int64_t>)
+    return Dtype::i64;
+  else if constexpr (std::is_same_v<T, std::uint8_t>)
+    return Dtype::u8;
+  else if constexpr (std::is_same_v<T, bool>)
+    return Dtype::boolean;
+  else
+    static_assert(!sizeof(T), "no heed dtype for this type");
+}
+
+namespace kernels {
 
 template <class T>
 inline constexpr bool is_half_type = std::is_same_v<T, BFloat16> || std::is_same_v<T, Float16>;
@@ -54,23 +79,6 @@ void with_type(Dtype dtype, Body&& body) {
   }
 }
 
-template <class T>
-inline constexpr Dtype dtype_of_type = Dtype::f32;
-template <>
-inline constexpr Dtype dtype_of_type<double> = Dtype::f64;
-template <>
-inline constexpr Dtype dtype_of_type<BFloat16> = Dtype::bf16;
-template <>
-inline constexpr Dtype dtype_of_type<Float16> = Dtype::f16;
-template <>
-inline constexpr Dtype dtype_of_type<std::int32_t> = Dtype::i32;
-template <>
-inline constexpr Dtype dtype_of_type<std::int64_t> = Dtype::i64;
-template <>
-inline constexpr Dtype dtype_of_type<std::uint8_t> = Dtype::u8;
-template <>
-inline constexpr Dtype dtype_of_type<bool> = Dtype::boolean;
-
 // A kernel's own choice of element types: with_type(Types<float, double>{}, dtype, body).
 template <class... T>
 struct Types {};
@@ -81,7 +89,7 @@ using NumericTypes = Types<float, double, BFloat16, Float16, std::int32_t, std::
 
 template <class... T, class Body>
 void with_type(Types<T...>, Dtype dtype, Body&& body) {
-  (void)((dtype == dtype_of_type<T> && (body(T{}), true)) || ...);
+  (void)((dtype == dtype_of<T>() && (body(T{}), true)) || ...);
 }
 
 // For kernels that only move elements: calls body(T{}) with the unsigned type as wide as `dtype`.
@@ -99,4 +107,5 @@ void with_width(Dtype dtype, Body&& body) {
   }
 }
 
-}  // namespace heed::kernels
+}  // namespace kernels
+}  // namespace heed

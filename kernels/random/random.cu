@@ -21,7 +21,7 @@ __device__ double unit_double(std::uint32_t low, std::uint32_t high) {
 
 template <class T>
 struct Uniform {
-  static constexpr int elements = 4 / words_per_element(dtype_of_type<T>);
+  static constexpr int elements = 4 / words_per_element(dtype_of<T>());
   __device__ void operator()(const PhiloxBlock& words, Compute<T> (&y)[elements]) const {
     if constexpr (std::is_same_v<T, double>) {
       for (int i = 0; i < 2; ++i) y[i] = unit_double(words[2 * i], words[2 * i + 1]);
@@ -36,7 +36,7 @@ struct Uniform {
 // Box and Muller: a pair of numbers from a pair of uniform ones.
 template <class T>
 struct Normal {
-  static constexpr int elements = 4 / words_per_element(dtype_of_type<T>);
+  static constexpr int elements = 4 / words_per_element(dtype_of<T>());
   __device__ void operator()(const PhiloxBlock& words, Compute<T> (&y)[elements]) const {
     if constexpr (std::is_same_v<T, double>) {
       pair(1 - unit_double(words[0], words[1]), unit_double(words[2], words[3]), y[0], y[1]);

@@ -73,7 +73,7 @@ void uniform_variant(View y, std::uint64_t seed, std::uint64_t offset, Stream) {
   with_type(FloatingTypes{}, y.dtype, [&](auto element) {
     using T = decltype(element);
     map_blocks<T>(LoopOrder::logical, y, {}, [=](std::int64_t position, std::int64_t n, Compute<T>* y) {
-      const Words<Source, words_per_element(dtype_of_type<T>)> words(position, n, seed, offset);
+      const Words<Source, words_per_element(dtype_of<T>())> words(position, n, seed, offset);
       const std::uint32_t* w = words.begin();
       if constexpr (std::is_same_v<T, double>) {
         for (std::int64_t i = 0; i < n; ++i) y[i] = unit_double(w[2 * i], w[2 * i + 1]);
@@ -117,7 +117,7 @@ void normal_variant(View y, std::uint64_t seed, std::uint64_t offset, Stream) {
   with_type(FloatingTypes{}, y.dtype, [&](auto element) {
     using T = decltype(element);
     using C = Compute<T>;
-    constexpr int words_each = words_per_element(dtype_of_type<T>);
+    constexpr int words_each = words_per_element(dtype_of<T>());
     map_blocks<T>(LoopOrder::logical, y, {}, [=](std::int64_t position, std::int64_t n, C* y) {
       const Words<Source, words_each> words(position, n, seed, offset);
       C pairs[block_elements + 8];
