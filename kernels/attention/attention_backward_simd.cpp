@@ -7,6 +7,7 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/attention/scratch.h"
+#include "kernels/cpu/bf16_pairs.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_backward_simd.cpp"
@@ -46,30 +47,25 @@ struct BackwardTask {
 };
 
 // Adds what one block of queries and one block of keys have to say: to the block's dkey and dvalue, and to dquery.
-void backward_block(const BackwardTask& task, const KeyBlock& keys, const GradientBlock& block, std::int64_t head,
-                    float* dkey, float* dvalue) {
-  const std::int64_t depth = padded(task.problem.head_dim()), width = padded(task.problem.value_dim());
-  const std::int64_t begin = block.columns.begin, end = std::min(block.columns.end, keys.count);
-  const Right query = block.query, doutput = block.doutput;
-  for (std::int64_t r = block.first_row; r < block.last_row; r += strip_rows) {
-    const std::int64_t height = std::min(strip_rows, block.last_row - r);
+template <class Factors>
+void backward_block(const BackwardTask& task, const GradientBlock<Factors>& block, std::int64_t head, float* dkey,
+                    float* dvalue) {
+  const Factors& factors = block.factors;
+  const std::int64_t first = block.first_row, last = block.last_row;
+  factors.prepare(block.weights, block.dscores, first, last, block.columns);
+  float* const dquery = task.dquery + (head * task.sequence.queries + block.first_query) * factors.depth;
+  for (std::int64_t r = first; r < last; r += strip_rows) {
     const Columns& columns = block.strips[r / strip_rows];
-    const std::int64_t from = columns.begin;
-    multiply<true>({block.dscores + r * gradient_columns + from, gradient_columns, 1}, height,
-                   {keys.rows.data + from * keys.rows.row_step, keys.rows.row_step}, depth,
-                   std::min(columns.end, keys.count) - from,
-                   task.dquery + (head * task.sequence.queries + block.query_number + r) * depth, depth);
+    factors.add_dquery(block.dscores, r, std::min(strip_rows, last - r), columns.begin,
+                       std::min(columns.end, block.keys), dquery + r * factors.depth);
   }
-  const std::int64_t first = block.first_row, rows = block.last_row - first;
-  const std::int64_t corner = first * gradient_columns + begin;
-  multiply<true>({block.weights + corner, 1, gradient_columns}, end - begin,
-                 {doutput.data + first * doutput.row_step, doutput.row_step}, width, rows, dvalue + begin * width,
-                 width);
-  multiply<true>({block.dscores + corner, 1, gradient_columns}, end - begin,
-                 {query.data + first * query.row_step, query.row_step}, depth, rows, dkey + begin * depth, depth);
+  const std::int64_t begin = block.columns.begin, end = std::min(block.columns.end, block.keys);
+  factors.add_dvalue(block.weights, first, last, begin, end, dvalue + begin * factors.width);
+  factors.add_dkey(block.dscores, first, last, begin, end, dkey + begin * factors.depth);
 }
 
 // dkey and dvalue of the keys [begin, end) of the task's sequence, and their part of dquery.
+template <class Factors>
 void backward_keys(const BackwardTask& task, const BackwardPlan& plan, std::int64_t begin, std::int64_t end,
                    const View& doutput, const View& dkey, const View& dvalue, Arena arena) {
   const Problem& problem = task.problem;
@@ -77,8 +73,7 @@ void backward_keys(const BackwardTask& task, const BackwardPlan& plan, std::int6
   const std::int64_t depth = padded(problem.head_dim()), width = padded(problem.value_dim());
   float* const dk = arena.take(plan.key_block * depth);
   float* const dv = arena.take(plan.key_block * width);
-  KeyBlock keys(problem, sequence, task.g, plan.key_block, arena);
-  GradientBlock block(problem, sequence, task.s, doutput, GradientOf::products, arena);
+  GradientBlock<Factors> block(problem, sequence, task.s, task.g, doutput, GradientOf::products, plan.key_block, arena);
   const double dropout = problem.options.dropout;
   const auto scale = static_cast<float>(problem.options.scale);
   const float kept = dropout < 1 ? static_cast<float>(1 / (1 - dropout)) : 0;
@@ -86,13 +81,12 @@ void backward_keys(const BackwardTask& task, const BackwardPlan& plan, std::int6
     const std::int64_t n = std::min(plan.key_block, end - j), live = std::clamp<std::int64_t>(sequence.keys - j, 0, n);
     fill(dk, n * depth, 0);
     fill(dv, n * width, 0);
-    if (live > 0) keys.load(j, live);
+    if (live > 0) block.load_keys(j, live);
     const AttentionSpan queries = queries_of_block(problem, sequence, j, live);
     for (std::int64_t head = 0; head < problem.group(); ++head) {
       for (std::int64_t i = queries.begin; i < queries.end; i += gradient_rows) {
-        block.load(task.g * problem.group() + head, i, std::min(gradient_rows, queries.end - i));
-        if (block.compute(keys, task.statistics, head * sequence.queries + i))
-          backward_block(task, keys, block, head, dk, dv);
+        block.load_queries(task.g * problem.group() + head, i, std::min(gradient_rows, queries.end - i));
+        if (block.compute(task.statistics, head * sequence.queries + i)) backward_block(task, block, head, dk, dv);
       }
     }
     const Head dk_rows(dkey, sequence.batch, task.g, sequence.first_key + j);
@@ -104,9 +98,10 @@ void backward_keys(const BackwardTask& task, const BackwardPlan& plan, std::int6
   }
 }
 
-void backward(const View& query, const View& key, const View& value, const AttentionOptions& options,
-              const View& output, const View& log_sum_exp, const View& doutput, const View& dlog_sum_exp,
-              const View& dquery, const View& dkey, const View& dvalue, const AttentionWorkspace& workspace) {
+template <class Factors>
+void backward_with(const View& query, const View& key, const View& value, const AttentionOptions& options,
+                   const View& output, const View& log_sum_exp, const View& doutput, const View& dlog_sum_exp,
+                   const View& dquery, const View& dkey, const View& dvalue, const AttentionWorkspace& workspace) {
   const Problem problem{query, key, value, options};
   const GradientViews views{output, log_sum_exp, doutput, dlog_sum_exp};
   const BackwardPlan plan(problem);
@@ -115,7 +110,7 @@ void backward(const View& query, const View& key, const View& value, const Atten
   const std::int64_t heads = problem.sequences() * problem.key_heads();
   const std::int64_t part_size = round_up(rows * depth, 16);
   const std::int64_t scratch = part_size + plan.key_block * (depth + width) + RowStatistics::size(rows) +
-                               KeyBlock::size(problem, plan.key_block) + GradientBlock::size(problem);
+                               GradientBlock<Factors>::size(problem, plan.key_block);
   float* const parts =
       plan.chunks == 1
           ? nullptr
@@ -142,13 +137,22 @@ void backward(const View& query, const View& key, const View& value, const Atten
       statistics.load(sequence, g * group + h, 0, sequence.queries, views, h * sequence.queries);
     const BackwardTask task{problem, s, g, sequence, statistics, dq};
     const std::int64_t begin = at % plan.chunks * plan.chunk;
-    backward_keys(task, plan, begin, std::min(begin + plan.chunk, rows_of_keys(problem, s)), doutput, dkey, dvalue,
-                  arena);
+    backward_keys<Factors>(task, plan, begin, std::min(begin + plan.chunk, rows_of_keys(problem, s)), doutput, dkey,
+                           dvalue, arena);
     if (plan.chunks == 1) write_dquery(sg, dq, 1);
   });
   if (plan.chunks == 1) return;
   parallel_for(heads, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t sg = begin; sg < end; ++sg) write_dquery(sg, parts + sg * plan.chunks * part_size, plan.chunks);
+  });
+}
+
+void backward(const View& query, const View& key, const View& value, const AttentionOptions& options,
+              const View& output, const View& log_sum_exp, const View& doutput, const View& dlog_sum_exp,
+              const View& dquery, const View& dkey, const View& dvalue, const AttentionWorkspace& workspace) {
+  with_gradient_factors(query, [&]<class Factors>() {
+    backward_with<Factors>(query, key, value, options, output, log_sum_exp, doutput, dlog_sum_exp, dquery, dkey, dvalue,
+                           workspace);
   });
 }
 

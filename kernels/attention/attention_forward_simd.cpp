@@ -208,8 +208,10 @@ struct PairFactors {
     }
   }
   void add_values(float* weights, std::int64_t height, const Columns& columns, std::int64_t n, float* output) const {
-    for (std::int64_t r = 0; r < height; ++r)
-      round_to_pairs(weights + r * most_columns + columns.begin, columns.end - columns.begin);
+    for (std::int64_t r = 0; r < height; ++r) {
+      float* const row = weights + r * most_columns + columns.begin;
+      round_to_pairs(row, columns.end - columns.begin, row);
+    }
     multiply<true, PairTiles>({weights + columns.begin, most_columns, 1}, height,
                               {value_pairs + pairs(columns.begin) * width, width}, width,
                               pairs(std::min(columns.end, n) - columns.begin), output, width);

@@ -5,6 +5,7 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/attention/scratch.h"
+#include "kernels/cpu/bf16_pairs.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_mask_gradient_simd.cpp"
@@ -51,19 +52,21 @@ struct MaskPart {
   }
 
   // dscores of a block of queries and keys; rows and columns counted from the task's first.
-  void add(const GradientBlock& block, const KeyBlock& keys, std::int64_t h, std::int64_t first_row,
+  template <class Factors>
+  void add(const GradientBlock<Factors>& block, std::int64_t h, std::int64_t first_row,
            std::int64_t first_column) const {
-    const std::int64_t begin = block.columns.begin, end = std::min(block.columns.end, keys.count);
+    const std::int64_t begin = block.columns.begin, end = std::min(block.columns.end, block.keys);
     for (std::int64_t r = block.first_row; r < block.last_row; ++r) {
       const float* const ds = block.dscores + r * gradient_columns;
       if (plan.sums_columns) {
         double sum = 0;
         for (std::int64_t c = begin; c < end; ++c) sum += static_cast<double>(ds[c]);
-        sums[plan.sums_rows ? 0 : block.query_number + r - first_row] += sum;
+        sums[plan.sums_rows ? 0 : block.first_query + r - first_row] += sum;
       } else if (plan.sums_rows) {
-        for (std::int64_t c = begin; c < end; ++c) sums[keys.first - first_column + c] += static_cast<double>(ds[c]);
+        for (std::int64_t c = begin; c < end; ++c)
+          sums[block.first_key - first_column + c] += static_cast<double>(ds[c]);
       } else {
-        float* const to = &element(block.sequence, h, block.query_number + r, keys.first);
+        float* const to = &element(block.sequence, h, block.first_query + r, block.first_key);
         const std::int64_t step = dmask.strides[3];
         for (std::int64_t c = begin; c < end; ++c) to[c * step] += ds[c];
       }
@@ -71,6 +74,7 @@ struct MaskPart {
   }
 };
 
+template <class Factors>
 void gradient_of_part(const Problem& problem, const GradientViews& views, const MaskPlan& plan, const View& dmask,
                       std::int64_t task, Arena arena) {
   const std::int64_t column_chunk = task % plan.column_chunks, row_chunk = task / plan.column_chunks % plan.row_chunks;
@@ -98,15 +102,15 @@ void gradient_of_part(const Problem& problem, const GradientViews& views, const 
     if (row >= i_end) continue;
     for (std::int64_t h = h_begin; h < h_end; ++h) {
       Arena space = arena;
-      KeyBlock keys(problem, sequence, h / problem.group(), plan.key_block, space);
-      GradientBlock block(problem, sequence, s, views.doutput, GradientOf::scores, space);
+      GradientBlock<Factors> block(problem, sequence, s, h / problem.group(), views.doutput, GradientOf::scores,
+                                   plan.key_block, space);
       statistics.load(sequence, h, row, i_end - row, views, 0);
       for (std::int64_t j = column; j < j_end; j += plan.key_block) {
-        keys.load(j, std::min(plan.key_block, j_end - j));
-        const AttentionSpan queries = queries_of_block(problem, sequence, j, keys.count);
+        block.load_keys(j, std::min(plan.key_block, j_end - j));
+        const AttentionSpan queries = queries_of_block(problem, sequence, j, block.keys);
         for (std::int64_t i = std::max(row, queries.begin); i < std::min(i_end, queries.end); i += gradient_rows) {
-          block.load(h, i, std::min({gradient_rows, i_end - i, queries.end - i}));
-          if (block.compute(keys, statistics, i - row)) part.add(block, keys, h, row, column);
+          block.load_queries(h, i, std::min({gradient_rows, i_end - i, queries.end - i}));
+          if (block.compute(statistics, i - row)) part.add(block, h, row, column);
         }
       }
     }
@@ -127,12 +131,14 @@ void mask_gradient(const View& query, const View& key, const View& value, const 
   const GradientViews views{output, log_sum_exp, doutput, dlog_sum_exp};
   const MaskPlan plan(problem, dmask);
   const std::int64_t statistics = RowStatistics::size(plan.sums_rows ? problem.longest_queries() : task_rows);
-  const std::int64_t scratch =
-      2 * task_rows + statistics + KeyBlock::size(problem, plan.key_block) + GradientBlock::size(problem);
   const std::int64_t all =
       query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2] * (problem.head_dim() + problem.value_dim());
-  for_each_task(plan.tasks(), all / std::max<std::int64_t>(plan.tasks(), 1), scratch, workspace,
-                [&](std::int64_t task, Arena arena) { gradient_of_part(problem, views, plan, dmask, task, arena); });
+  with_gradient_factors(query, [&]<class Factors>() {
+    const std::int64_t scratch = 2 * task_rows + statistics + GradientBlock<Factors>::size(problem, plan.key_block);
+    for_each_task(
+        plan.tasks(), all / std::max<std::int64_t>(plan.tasks(), 1), scratch, workspace,
+        [&](std::int64_t task, Arena arena) { gradient_of_part<Factors>(problem, views, plan, dmask, task, arena); });
+  });
 }
 
 }  // namespace

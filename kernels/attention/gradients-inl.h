@@ -8,6 +8,7 @@
 #endif
 
 #include "kernels/attention/blocks-inl.h"
+#include "kernels/attention/gradient_factors-inl.h"
 #include "kernels/attention/scores-inl.h"
 #include "kernels/attention/scratch.h"
 #include "kernels/attention/tiles-inl.h"
@@ -15,8 +16,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace heed::kernels::HWY_NAMESPACE {
 
-inline constexpr std::int64_t gradient_rows = 48;      // queries of a block
-inline constexpr std::int64_t gradient_columns = 128;  // keys of a block, most; and the step from row to row
 inline constexpr std::int64_t gradient_strips = gradient_rows / strip_rows;
 
 // What the forward returned, and the gradients of it.
@@ -38,10 +37,22 @@ HWY_INLINE void multiply_row(const float* x, float* y, std::int64_t n) {
 
 // The sum of products of two rows of views.
 HWY_INLINE float dot_rows(const View& a, std::int64_t a_at, const View& b, std::int64_t b_at, std::int64_t n) {
-  if (a.dtype == Dtype::f32 && a.strides[3] == 1 && b.strides[3] == 1) {
+  const bool are_whole = a.strides[3] == 1 && b.strides[3] == 1;
+  if (are_whole && a.dtype == Dtype::f32 && b.dtype == Dtype::f32) {
     const float *const x = a.as<const float>() + a_at, *const y = b.as<const float>() + b_at;
     return static_cast<float>(
         sum_of(n, [=](auto d, std::int64_t i) HWY_ATTR { return hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, y + i)); }));
+  }
+  if (are_whole && a.dtype == Dtype::bf16 && b.dtype == Dtype::bf16) {
+    const auto *const x = a.as<const std::uint16_t>() + a_at, *const y = b.as<const std::uint16_t>() + b_at;
+    return static_cast<float>(sum_of(n, [=](auto d, std::int64_t i) HWY_ATTR {
+      const auto widened = [d](const std::uint16_t* from) HWY_ATTR {
+        const hn::RebindToUnsigned<decltype(d)> whole;
+        const hn::Rebind<std::uint16_t, decltype(d)> half;
+        return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(whole, hn::LoadU(half, from))));
+      };
+      return hn::Mul(widened(x + i), widened(y + i));
+    }));
   }
   double sum = 0;
   const auto number = [](const View& x, std::int64_t at) {
@@ -97,106 +108,73 @@ struct RowStatistics {
   }
 };
 
-// A block of keys and values: as panels for the products that make scores and their gradient, the keys also as rows.
-struct KeyBlock {
-  HeadRows signed_keys, keys, values;
-  float *key_panels, *value_panels, *key_copy, *copy;
-  Right rows{};
-  std::int64_t first = 0, count = 0;
-
-  KeyBlock(const Problem& problem, const AttentionSequence& sequence, std::int64_t g, std::int64_t most, Arena& arena)
-      : signed_keys{{problem.key, sequence.batch, g, sequence.first_key}, problem.key_factor()},
-        keys{{problem.key, sequence.batch, g, sequence.first_key}},
-        values{{problem.value, sequence.batch, g, sequence.first_key}},
-        key_panels(arena.take(most * problem.head_dim())),
-        value_panels(arena.take(most * problem.value_dim())),
-        key_copy(arena.take(most * padded(problem.head_dim()))),
-        copy(arena.take(most * std::max(padded(problem.head_dim()), padded(problem.value_dim())))) {}
-  static std::int64_t size(const Problem& p, std::int64_t most) {
-    return most *
-           (2 * padded(p.head_dim()) + padded(p.value_dim()) + std::max(padded(p.head_dim()), padded(p.value_dim())));
-  }
-
-  void load(std::int64_t j, std::int64_t n) {
-    first = j, count = n;
-    signed_keys.panels(j, n, copy, key_panels);
-    values.panels(j, n, copy, value_panels);
-    rows = keys.rows(j, n, key_copy);
-  }
-};
-
 // Of what the gradient is: the scores, or the products, which a softcap turns into scores.
 enum class GradientOf { scores, products };
 
-// A block of queries of one head, and what it makes of a block of keys. Rows step by gradient_columns.
+// A block of queries of one head, a block of keys, and what comes of them. Rows step by gradient_columns.
+template <class Factors>
 struct GradientBlock {
   bool has_slopes;
   const Problem& problem;
   const AttentionSequence& sequence;
   std::int64_t s;
-  const View& doutput_view;
+  Factors factors;
   float *weights, *dscores;  // [gradient_rows, gradient_columns]; weights 0 where dropped
-  float *slopes, *query_copy, *doutput_copy;
+  float* slopes;
   DropoutWords dropout;
-  std::int64_t query_number = 0, count = 0;
-  Right query{}, doutput{};
+  std::int64_t first_query = 0, queries = 0, first_key = 0, keys = 0;
   QueryRow rows[gradient_rows];
   // What compute() found: the rows [first_row, last_row) that look at any of the keys, the columns that each strip of
   // them looks at, and those that any of them does. Outside of its own columns a strip's weights and dscores are 0.
   std::int64_t first_row = 0, last_row = 0;
   Columns strips[gradient_strips], columns{};
 
-  GradientBlock(const Problem& problem, const AttentionSequence& sequence, std::int64_t s, const View& doutput,
-                GradientOf what, Arena& arena)
+  // Of sequence s and key head g; key_block: keys of a block, most.
+  GradientBlock(const Problem& problem, const AttentionSequence& sequence, std::int64_t s, std::int64_t g,
+                const View& doutput, GradientOf what, std::int64_t key_block, Arena& arena)
       : has_slopes(what == GradientOf::products && problem.options.softcap > 0),
         problem(problem),
         sequence(sequence),
         s(s),
-        doutput_view(doutput),
+        factors(problem, sequence, g, doutput, key_block, arena),
         weights(arena.take(gradient_rows * gradient_columns)),
         dscores(arena.take(gradient_rows * gradient_columns)),
         slopes(arena.take(gradient_columns)),
-        query_copy(arena.take(gradient_rows * padded(problem.head_dim()))),
-        doutput_copy(arena.take(gradient_rows * padded(problem.value_dim()))),
         dropout(problem.options) {}
-  static std::int64_t size(const Problem& p) {
-    return gradient_rows * (2 * gradient_columns + padded(p.head_dim()) + padded(p.value_dim())) + gradient_columns;
+  static std::int64_t size(const Problem& p, std::int64_t key_block) {
+    return Factors::size(p, key_block) + (2 * gradient_rows + 1) * gradient_columns;
   }
 
-  void load(std::int64_t head, std::int64_t i, std::int64_t n) {
-    query_number = i, count = n;
-    query = HeadRows{{problem.query, sequence.batch, head, sequence.first_query}}.rows(i, n, query_copy);
-    doutput = HeadRows{{doutput_view, sequence.batch, head, sequence.first_query}}.rows(i, n, doutput_copy);
+  void load_keys(std::int64_t j, std::int64_t n) {
+    first_key = j, keys = n;
+    factors.load_keys(j, n);
+  }
+  void load_queries(std::int64_t head, std::int64_t i, std::int64_t n) {
+    first_query = i, queries = n;
+    factors.load_queries(head, i, n);
     for (std::int64_t r = 0; r < n; ++r) rows[r] = {head, i + r, keys_of(problem, sequence, i + r)};
   }
 
   // The statistics of the block's queries lie from first_statistic on. Returns whether there is anything.
-  bool compute(const KeyBlock& keys, const RowStatistics& statistics, std::int64_t first_statistic) {
-    columns = columns_of(rows, count, keys.first, keys.count);
-    first_row = count, last_row = 0;
+  bool compute(const RowStatistics& statistics, std::int64_t first_statistic) {
+    columns = columns_of(rows, queries, first_key, keys);
+    first_row = queries, last_row = 0;
     if (columns.is_empty()) return false;
-    for (std::int64_t r = 0; r < count; r += strip_rows) {
-      const std::int64_t height = std::min(strip_rows, count - r);
+    for (std::int64_t r = 0; r < queries; r += strip_rows) {
+      const std::int64_t height = std::min(strip_rows, queries - r);
       Columns& own = strips[r / strip_rows];
-      own = columns_of(rows + r, height, keys.first, keys.count);
+      own = columns_of(rows + r, height, first_key, keys);
       if (own.is_empty()) continue;
       first_row = std::min(first_row, r), last_row = r + height;
-      compute_strip(keys, statistics, first_statistic, r, height, own);
+      factors.multiply_keys(r, height, own, weights);
+      factors.multiply_values(r, height, own, dscores);
+      for (std::int64_t row = r; row < r + height; ++row)
+        finish_row(statistics.log_sum_exp[first_statistic + row], statistics.delta[first_statistic + row], row, own);
     }
     return true;
   }
 
  private:
-  void compute_strip(const KeyBlock& keys, const RowStatistics& statistics, std::int64_t first_statistic,
-                     std::int64_t r, std::int64_t height, const Columns& own) {
-    multiply_panels({query.data + r * query.row_step, query.row_step, 1}, height, keys.key_panels, problem.head_dim(),
-                    own.begin, own.end, weights + r * gradient_columns, gradient_columns);
-    multiply_panels({doutput.data + r * doutput.row_step, doutput.row_step, 1}, height, keys.value_panels,
-                    problem.value_dim(), own.begin, own.end, dscores + r * gradient_columns, gradient_columns);
-    for (std::int64_t row = r; row < r + height; ++row)
-      finish_row(statistics.log_sum_exp[first_statistic + row], statistics.delta[first_statistic + row], row, own);
-  }
-
   void finish_row(float log_sum_exp, float delta, std::int64_t row, const Columns& own) {
     const AttentionOptions& o = problem.options;
     float *const p = weights + row * gradient_columns, *const ds = dscores + row * gradient_columns;

@@ -82,12 +82,22 @@ HWY_NOINLINE __attribute__((target("avx512bf16"))) inline void multiply_pair_row
   }
 }
 
-// x [n] in whole vectors, to bf16, from the start of x on.
-HWY_NOINLINE __attribute__((target("avx512bf16"))) inline void round_to_pairs(float* x, std::int64_t n) {
-  auto* const to = reinterpret_cast<std::uint16_t*>(x);
+// x [n] in whole vectors, to bf16; to may be x.
+HWY_NOINLINE __attribute__((target("avx512bf16"))) inline void round_to_pairs(const float* x, std::int64_t n,
+                                                                              float* to) {
   for (std::int64_t c = 0; c < n; c += vector_floats)
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + c),
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + c / 2),
                         reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(x + c))));
+}
+
+// to [n]: pairs of numbers of two rows, in whole vectors, rounded to bf16; to may be even.
+HWY_NOINLINE __attribute__((target("avx512bf16"))) inline void interleave_rounded(const float* even, const float* odd,
+                                                                                  std::int64_t n, float* to) {
+  const auto rounded = [](const float* x) __attribute__((target("avx512bf16"))) {
+    return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(x))));
+  };
+  for (std::int64_t c = 0; c < n; c += vector_floats)
+    _mm512_storeu_si512(to + c, _mm512_or_si512(rounded(even + c), _mm512_slli_epi32(rounded(odd + c), 16)));
 }
 
 // The bits of a pair, where a float lies.

@@ -21,12 +21,12 @@ class Arena {
 };
 
 // Calls body(task, arena) for every task in [0, tasks), spread over the threads, about a million multiplications at a
-// time; the arena has `floats` to hand out, and room for rounding up sixteen parts.
+// time; the arena has `floats` to hand out, and room for rounding up 32 parts.
 template <class Body>
 void for_each_task(std::int64_t tasks, std::int64_t multiplications, std::int64_t floats,
                    const AttentionWorkspace& workspace, const Body& body) {
   const bool is_nested = omp_in_parallel() != 0;  // runs in place, under whatever number its thread has
-  const std::int64_t each = (floats + 16 * 16 + 15) / 16 * 16;
+  const std::int64_t each = (floats + 32 * 16 + 15) / 16 * 16;
   const std::int64_t threads = is_nested || tasks <= 1 ? 1 : omp_get_max_threads();
   auto* const memory = static_cast<float*>(workspace(threads * each * static_cast<std::int64_t>(sizeof(float))));
   parallel_for(tasks, 1 + (1 << 20) / (multiplications + 1), [&](std::int64_t begin, std::int64_t end) {
