@@ -179,6 +179,27 @@ TEST_CASE("cp.async lands at the wait, not before") {
   }
 }
 
+TEST_CASE("a function finds dynamic shared memory behind the static memory of the kernel that calls it") {
+  const auto kernel = [](const std::string& name, int words) {
+    return ".visible .entry " + name + "(.param .u64 out) { .reg .b64 %p; .reg .b32 %r<4>; .shared .align 4 .b32 own[" +
+           std::to_string(words) + R"(];
+  ld.param.u64 %p, [out]; st.shared.u32 [own], 1; mov.u32 %r0, box; add.u32 %r1, %r0, 12; st.shared.u32 [%r1], 5;
+  { .param .b64 a; st.param.b64 [a], %p; call.uni fill, (a); } ret; })";
+  };
+  Machine machine(R"(.extern .shared .align 4 .b8 box[];
+.func fill(.param .b64 out) { .reg .b64 %p, %d; .reg .b32 %r<4>; ld.param.u64 %p, [out];
+  mov.u32 %r0, box; mov.u32 %r1, box+12; sub.u32 %r1, %r1, %r0; mov.u64 %d, box+12; ld.shared.u32 %r2, [%d];
+  ld.shared.u32 %r3, [box+12]; st.global.v4.u32 [%p], {%r0, %r1, %r2, %r3}; ret; }
+)" + kernel("one", 1) +
+                  kernel("nine", 9));
+  machine.dynamic_shared_bytes = 16;
+  u32* out = machine.allocate<u32>(4);
+  for (const auto& [name, begin] : {std::pair{"one", 16u}, std::pair{"nine", 48u}}) {
+    CHECK(machine.run(name, {1}, {1}, out).fault == Fault::none);
+    for (u32 i = 0; i < 4; ++i) CHECK(out[i] == std::array{begin, 12u, 5u, 5u}[i]);
+  }
+}
+
 TEST_CASE("illegal accesses end the launch with the error of a device") {
   Machine machine(R"(.shared .b32 box[4];
 .visible .entry global(.param .u64 p) { .reg .b64 %p; .reg .b32 %r; ld.param.u64 %p, [p]; ld.global.u32 %r, [%p]; st.global.u32 [%p], %r; ret; }

@@ -189,9 +189,12 @@ void Binder::input(const Operand& operand, Type type) {
         return constant(found->second + static_cast<std::uint64_t>(operand.value), bytes);
       }
       if (decoder_.module_.is_dynamic_shared(operand.text)) {
+        if (decoder_.function_.is_kernel)
+          return constant(decoder_.code_.info.static_shared_bytes + static_cast<std::uint64_t>(operand.value), bytes);
         // In a function it begins where the static memory of whatever kernel calls it ends.
-        if (!decoder_.function_.is_kernel && operand.value == 0) return special_register(dynamic_shared_begin, bytes);
-        return constant(decoder_.code_.info.static_shared_bytes + static_cast<std::uint64_t>(operand.value), bytes);
+        const Handler handler = bytes == 8 ? set.dynamic_shared_address : set.dynamic_shared_address_32;
+        refer(computed(handler, bytes, operand.value), false, true);
+        return;
       }
       if (const Code* callee = decoder_.module_.code(operand.text)) {
         decoder_.note_call(nullptr);

@@ -35,6 +35,8 @@ class InstructionSet {
   Handler invert_predicate = nullptr;  // slot 0: result, slot 1: input
   Handler local_address = nullptr;     // slot 0: 64-bit result: immediate + the frame's place in local memory
   Handler local_address_32 = nullptr;
+  Handler dynamic_shared_address = nullptr;  // the same, of the launch's dynamic shared memory
+  Handler dynamic_shared_address_32 = nullptr;
 
  private:
   std::map<std::string_view, Bind> binds_;
@@ -46,7 +48,5 @@ const InstructionSet& instruction_set();
 
 // -1 when unknown.
 int special_register_named(std::string_view name);
-// One of our own: where the launch's dynamic shared memory begins.
-inline constexpr std::string_view dynamic_shared_begin = "%dynamic_shared_begin";
 
 }  // namespace gpusim

@@ -115,7 +115,6 @@ const std::array registers = {
              [](const Warp& warp, Lanes lane) {
                fill(lane, warp.launch().shared_bytes - warp.launch().static_shared_bytes);
              }},
-    Register{dynamic_shared_begin, [](const Warp& warp, Lanes lane) { fill(lane, warp.launch().static_shared_bytes); }},
     Register{"%total_smem_size", [](const Warp& warp, Lanes lane) { fill(lane, warp.launch().shared_bytes); }},
     Register{"%aggr_smem_size", [](const Warp& warp, Lanes lane) { fill(lane, warp.launch().shared_bytes); }},
     Register{"%clusterid.x", block_index<&Dim3::x>},  // each block is a cluster of its own

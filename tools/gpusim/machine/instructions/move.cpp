@@ -37,9 +37,16 @@ const Op* special_register(const Op* op, Warp& warp) {
   return op + 1;
 }
 
-template <class T>
-const Op* local_address(const Op* op, Warp& warp) {
-  const T address = static_cast<T>(warp.frames.back().local_base + static_cast<u64>(op->immediate));
+u64 frame_begin(const Warp& warp) {
+  return warp.frames.back().local_base;
+}
+u64 dynamic_shared_begin(const Warp& warp) {
+  return warp.launch().static_shared_bytes;
+}
+
+template <class T, u64 (*begin)(const Warp&)>
+const Op* address_from(const Op* op, Warp& warp) {
+  const T address = static_cast<T>(begin(warp) + static_cast<u64>(op->immediate));
   T* d = warp.out<T>(op->slot[0]);
   for (unsigned l = 0; l < warp_size; ++l) d[l] = address;
   return op + 1;
@@ -177,8 +184,10 @@ void add_move(InstructionSet& set) {
   set.special_register = special_register<u32>;
   set.special_register_64 = special_register<u64>;
   set.invert_predicate = invert_predicate;
-  set.local_address = local_address<u64>;
-  set.local_address_32 = local_address<u32>;
+  set.local_address = address_from<u64, frame_begin>;
+  set.local_address_32 = address_from<u32, frame_begin>;
+  set.dynamic_shared_address = address_from<u64, dynamic_shared_begin>;
+  set.dynamic_shared_address_32 = address_from<u32, dynamic_shared_begin>;
 }
 
 }  // namespace gpusim::GPUSIM_TARGET
