@@ -228,11 +228,23 @@ int streaming_team(std::int64_t vectors) {
 template <class T>
 inline constexpr bool has_vectors = !std::is_same_v<T, double>;
 
+// Of the two kernels of a task, `vectors` where it may be and the rows and the weights lie in one piece, else `any`.
+template <bool try_vectors, class T, class Task, int n>
+void launch_rows(const char* name, const Rows<n>& rows, const Task& task, void (*vectors)(Task, int), void (*any)(Task),
+                 Stream stream) {
+  if constexpr (try_vectors && has_vectors<T>) {
+    if (rows.contiguous() && (task.weight.data == nullptr || task.weight.step == 1)) {
+      const int team = streaming_team(rows.template vectors<T>());
+      return launch({name, blocks_for(rows.count, block / team), block, 0, stream}, vectors, task, team);
+    }
+  }
+  launch({name, blocks_for(rows.count, 1), block, 0, stream}, any, task);
+}
+
 template <bool try_vectors>
 void forward(View logits, View target, View weight, View losses, View log_sum_exp, double label_smoothing,
              std::int64_t ignore_index, Stream stream) {
   const Rows<1> rows({logits}, 1);
-  const char* const name = cross_entropy_forward.name();
   if (rows.count == 0) return;
   with_floating_type(logits.dtype, [&]<class T>(T) {
     using S = Compute<T>;
@@ -242,14 +254,8 @@ void forward(View logits, View target, View weight, View losses, View log_sum_ex
                           Column<T>(losses),
                           Column<S>(log_sum_exp),
                           static_cast<S>(label_smoothing)};
-    if constexpr (try_vectors && has_vectors<T>) {
-      if (rows.contiguous() && (weight.data == nullptr || weight.strides[0] == 1)) {
-        const int team = streaming_team(rows.vectors<T>());
-        const unsigned blocks = blocks_for(rows.count, block / team);
-        return launch({name, blocks, block, 0, stream}, &vectors_forward_kernel<T>, task, team);
-      }
-    }
-    launch({name, blocks_for(rows.count, 1), block, 0, stream}, &block_per_row_forward_kernel<T>, task);
+    launch_rows<try_vectors, T>(cross_entropy_forward.name(), rows, task, &vectors_forward_kernel<T>,
+                                &block_per_row_forward_kernel<T>, stream);
   });
 }
 
@@ -257,7 +263,6 @@ template <bool try_vectors>
 void backward(View logits, View target, View weight, View log_sum_exp, View dlosses, View dlogits,
               double label_smoothing, std::int64_t ignore_index, Stream stream) {
   const Rows<2> rows({logits, dlogits}, 1);
-  const char* const name = cross_entropy_backward.name();
   if (rows.count == 0) return;
   with_floating_type(logits.dtype, [&]<class T>(T) {
     using S = Compute<T>;
@@ -267,14 +272,8 @@ void backward(View logits, View target, View weight, View log_sum_exp, View dlos
                            Column<T>(dlosses),
                            Column<S>(log_sum_exp),
                            static_cast<S>(label_smoothing)};
-    if constexpr (try_vectors && has_vectors<T>) {
-      if (rows.contiguous() && (weight.data == nullptr || weight.strides[0] == 1)) {
-        const int team = streaming_team(rows.vectors<T>());
-        const unsigned blocks = blocks_for(rows.count, block / team);
-        return launch({name, blocks, block, 0, stream}, &vectors_backward_kernel<T>, task, team);
-      }
-    }
-    launch({name, blocks_for(rows.count, 1), block, 0, stream}, &block_per_row_backward_kernel<T>, task);
+    launch_rows<try_vectors, T>(cross_entropy_backward.name(), rows, task, &vectors_backward_kernel<T>,
+                                &block_per_row_backward_kernel<T>, stream);
   });
 }
 
