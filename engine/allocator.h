@@ -24,9 +24,9 @@ void reset_peak_memory(Device device = {});
 // Gives all cached blocks back to the system.
 void release_cached_memory(Device device = {});
 
-// A block of device memory, aligned to 64 bytes on the CPU and to 256 on CUDA devices. Thread-safe. Throws heed::Error when the memory is not to
-// be had even after the cache was flushed. Builds without NDEBUG fill new memory with NaN, to show whoever reads it
-// unset.
+// A block of device memory, aligned to 64 bytes on the CPU and to 256 on CUDA devices. Thread-safe. Throws heed::Error when
+// the memory is not to be had even after the cache was flushed. Builds without NDEBUG fill new memory with NaN, to show
+// whoever reads it unset.
 class Block {
  public:
   Block(Device device, std::size_t bytes);
