@@ -3,7 +3,7 @@
 // doutput) each warp has 16, and the rows of the other side pass by, `step` at a time:
 //
 //   shared memory   own K, V or Q, dO [rows, dim]   passing Q, dO or K, V [step, dim], in one or two stages, with
-//                   log_sum_exp and delta where they are queries, and a bit for each weight: whether dropout keeps it
+//                   log_sum_exp and delta where they are queries, and two bits for each weight (WeightBits)
 //   registers       S, dP [16, step]   dK, dV or dQ [16, dim]
 //
 // With 256 columns dK and dV take more registers than there are: a block then has one of them.
@@ -11,8 +11,8 @@
 
 #include "kernels/attention/cuda/backward_launch.h"
 #include "kernels/attention/cuda/backward_mma.cuh"
+#include "kernels/attention/cuda/general.cuh"
 #include "kernels/attention/cuda/load_tile.cuh"
-#include "kernels/attention/cuda/scores.cuh"
 
 namespace heed::kernels::attention {
 
@@ -29,91 +29,39 @@ struct GeneralTiling {
   using PassingTile = Tile<step, dim, swizzled, T>;
   // A stage: two tiles, the statistics of its rows, the bits.
   static constexpr int statistics = 2 * PassingTile::bytes, kept = statistics + 8 * step;
-  static constexpr int stage_bytes = kept + rows * step / 8;
+  static constexpr int stage_bytes = kept + WeightBits<rows, step>::bytes;
   static constexpr int shared_bytes = 2 * OwnTile::bytes + stages * stage_bytes;
   static_assert(stage_bytes % 128 == 0 && rows % 32 == 0 && step % 32 == 0);
 };
 
-// Calls take(step, stage) for each step once load(step, stage) has filled its stage, which with two stages happens meanwhile.
-// Afterwards nothing is on its way any more, and no thread reads what was loaded.
-template <class Tiling, class Load, class Take>
-__device__ inline void walk(int first, int end, Load&& load, Take&& take) {
-  if (first < end) load(first, 0);
-  for (int step = first, stage = 0; step < end; ++step) {
-    cuda::wait_copies<0>();
-    __syncthreads();
-    if (Tiling::stages == 2 && step + 1 < end) load(step + 1, stage ^ 1);
-    take(step, stage);
-    if (Tiling::stages == 2) {
-      stage ^= 1;
-    } else if (step + 1 < end) {
-      __syncthreads();
-      load(step + 1, 0);
-    }
-  }
-  cuda::wait_copies<0>();
-  __syncthreads();
-}
-
-// tanh to 2^-21 or so, of any number.
-__device__ inline float tanh_approximate(float x) {
-  return 1 - __fdividef(2, 1 + cuda::exp2_approximate(2 * log2_e * x));
-}
-
 // A warp's weights, times their dropout factors, and dproducts, from products of rows of the own and of the passing tiles, as
-// backward.h calls them: element (n, e) is that of row `row` + e / 2 * 8 and column `column` + 8 n + e % 2, which are a
-// query and a key, or a key and a query. `open`: all of them exist and may look. statistics(n, e) gives the query's
-// log_sum_exp and delta, is_kept(n, e) whether dropout keeps the weight. Not of_products: dscores instead of dproducts, and
-// rows and columns may also lie before the sequence's first.
-template <bool keys_are_rows, bool of_products, int n_, class Statistics, class IsKept>
+// backward.h calls them; elements as each_pair counts them, `open` as for scores_of_products. statistics(n, e) gives the
+// query's log_sum_exp and delta, bit(n, e, i) what is at a weight's place in its block's WeightBits, i words on. Not of_products: dscores instead of
+// dproducts, and rows and columns may also lie before the sequence's first.
+template <bool keys_are_rows, bool of_products, int n_, class Statistics, class Bit>
 __device__ inline void finish_gradients(float (&products)[1][n_][4], float (&dweights)[1][n_][4], const Head& head,
-                                        int row, int column, bool open, Statistics&& statistics, IsKept&& is_kept) {
+                                        int row, int column, bool open, Statistics&& statistics, int allowed_bits,
+                                        Bit&& bit) {
   const Problem& p = head.problem;
-  const Sequence& q = head.sequence;
   const auto each = [&](auto&& change) {
-#pragma unroll
-    for (int n = 0; n < n_; ++n) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int r = row + e / 2 * 8, c = column + 8 * n + e % 2;
-        change(products[0][n][e], dweights[0][n][e], n, e, keys_are_rows ? c : r, keys_are_rows ? r : c);
-      }
-    }
+    each_pair<keys_are_rows, n_>(row, column,
+                                 [&](int n, int e, int, int) { change(products[0][n][e], dweights[0][n][e], n, e); });
   };
-  const auto factor = [&](int n, int e) { return is_kept(n, e) ? p.dropout_scale : 0.0f; };
-  if (p.dropout) each([&](float&, float& dweight, int n, int e, int, int) { dweight *= factor(n, e); });
-  each([&](float& product, float& dweight, int n, int e, int, int) {
-    product *= p.scale;
-    dweight -= statistics(n, e).y;
-  });
-  if (p.softcap > 0) {
-    const float inverse = 1 / p.softcap;
-    each([&](float& score, float& dweight, int, int, int, int) {
-      const float t = tanh_approximate(score * inverse);
-      score = p.softcap * t;
-      if constexpr (of_products) dweight *= 1 - t * t;
-    });
-  }
-  if (p.alibi_slopes != nullptr) {
-    each([&](float& score, float&, int, int, int i, int j) { score -= head.distance_penalty(i, j); });
-  }
-  if (p.mask != nullptr) {
-    each([&](float& score, float&, int, int, int i, int j) {
-      const bool begun = of_products || (i >= 0 && j >= 0);
-      if (begun && i < q.queries && j < q.keys) score = head.masked(score, i, j);
-    });
-  }
-  if (!open) {
-    each([&](float& score, float&, int, int, int i, int j) {
-      if (!head.may_look(i, j)) score = -INFINITY;
-    });
-  }
-  each([&](float& score, float& dweight, int n, int e, int, int) {
+  const auto factor = [&](int n, int e) { return bit(n, e, 0) ? p.dropout_scale : 0.0f; };
+  if (p.dropout) each([&](float&, float& dweight, int n, int e) { dweight *= factor(n, e); });
+  each([&](float&, float& dweight, int n, int e) { dweight -= statistics(n, e).y; });
+  scores_of_products<keys_are_rows, of_products>(
+      products, head, row, column, open,
+      [&](int n, int e, float slope) {
+        if constexpr (of_products) dweights[0][n][e] *= slope;
+      },
+      [&](int n, int e) { return bit(n, e, allowed_bits); });
+  each([&](float& score, float& dweight, int n, int e) {
     const bool none = score == -INFINITY;
     score = none ? 0 : cuda::exp2_approximate(score * log2_e - statistics(n, e).x);
     dweight = none ? 0 : score * dweight;
   });
-  if (p.dropout) each([&](float& weight, float&, int n, int e, int, int) { weight *= factor(n, e); });
+  if (p.dropout) each([&](float& weight, float&, int n, int e) { weight *= factor(n, e); });
 }
 
 template <class Tiling>
@@ -131,7 +79,9 @@ __global__ __launch_bounds__(Tiling::threads,
   using Element = typename Tiling::Element;
   using OwnTile = typename Tiling::OwnTile;
   using PassingTile = typename Tiling::PassingTile;
-  constexpr int keys = Tiling::rows, queries = Tiling::step, threads = Tiling::threads, words = keys / 32;
+  constexpr int keys = Tiling::rows, queries = Tiling::step, threads = Tiling::threads;
+  using Bits = WeightBits<queries, keys>;
+  constexpr int words = Bits::words;
   constexpr bool both = Tiling::both, async = Tiling::async;
   extern __shared__ __align__(1024) unsigned char shared[];
   const std::uint32_t own = cuda::shared_address(shared), passing = own + 2 * OwnTile::bytes;
@@ -171,10 +121,7 @@ __global__ __launch_bounds__(Tiling::threads,
             static_cast<int>(threadIdx.x) < there ? x.statistics_of(p, sequence.batch, h, row)[threadIdx.x]
                                                   : make_float2(INFINITY, 0);
       }
-      for (int index = threadIdx.x; p.dropout && index < queries * words; index += threads) {
-        reinterpret_cast<std::uint32_t*>(at + Tiling::kept)[index] =
-            kept_weights(head, first + index / words, first_key + index % words * 32);
-      }
+      Bits::template load<threads>(reinterpret_cast<std::uint32_t*>(at + Tiling::kept), head, first, first_key);
     };
     const auto take = [&](int step, int stage) {
       const std::uint32_t from = passing + stage * Tiling::stage_bytes;
@@ -194,7 +141,10 @@ __global__ __launch_bounds__(Tiling::threads,
             const float4 pair = statistics[4 * n];
             return e % 2 == 0 ? make_float2(pair.x, pair.y) : make_float2(pair.z, pair.w);
           },
-          [&](int n, int e) { return (kept[(8 * n + e % 2) * words] >> (own_key % 32 + e / 2 * 8) & 1) != 0; });
+          Bits::allowed_bits,
+          [&](int n, int e, int on) {
+            return (kept[(8 * n + e % 2) * words + on] >> (own_key % 32 + e / 2 * 8) & 1) != 0;
+          });
       const std::uint32_t query_rows = PassingTile::by_rows(from, lane);
 #pragma unroll
       for (int k = 0; k < queries / 16; ++k) {
@@ -209,7 +159,7 @@ __global__ __launch_bounds__(Tiling::threads,
         }
       }
     };
-    walk<Tiling>(steps.first, steps.last + 1, load, take);
+    walk<Tiling::stages>(steps.first, steps.last + 1, load, take);
   }
   if (with_dkey)
     store_through_tile<OwnTile, 1>(own, warp * 16, dkey, p.scale, x.dkey, x.dkey.row(sequence.batch, g, first_row),
@@ -228,7 +178,9 @@ __global__ __launch_bounds__(Tiling::threads,
   using Element = typename Tiling::Element;
   using OwnTile = typename Tiling::OwnTile;
   using PassingTile = typename Tiling::PassingTile;
-  constexpr int queries = Tiling::rows, keys = Tiling::step, threads = Tiling::threads, words = keys / 32;
+  constexpr int queries = Tiling::rows, keys = Tiling::step, threads = Tiling::threads;
+  using Bits = WeightBits<queries, keys>;
+  constexpr int words = Bits::words;
   constexpr bool async = Tiling::async;
   extern __shared__ __align__(1024) unsigned char shared[];
   const std::uint32_t own = cuda::shared_address(shared), passing = own + 2 * OwnTile::bytes;
@@ -263,10 +215,7 @@ __global__ __launch_bounds__(Tiling::threads,
     load_tile<PassingTile, threads, async>(to, x.key, x.key.row(sequence.batch, g, row), there, p.head_dim, aligned);
     load_tile<PassingTile, threads, async>(to + PassingTile::bytes, x.value, x.value.row(sequence.batch, g, row), there,
                                            p.value_dim, aligned);
-    for (int index = threadIdx.x; p.dropout && index < queries * words; index += threads) {
-      reinterpret_cast<std::uint32_t*>(at + Tiling::kept)[index] =
-          kept_weights(head, first + index / words, first_key + index % words * 32);
-    }
+    Bits::template load<threads>(reinterpret_cast<std::uint32_t*>(at + Tiling::kept), head, first, first_key);
   };
   const int open_from = (max(sequence.begin(last), 0) + keys - 1) / keys;
   const int open_until = rows == queries ? sequence.end(first) / keys : 0;
@@ -280,10 +229,10 @@ __global__ __launch_bounds__(Tiling::threads,
     multiply_tiles<OwnTile, PassingTile>(dproducts, query_rows + OwnTile::bytes, columns + PassingTile::bytes);
     finish_gradients<false, true>(
         weights, dproducts, head, first + own_query, step * keys + lane % 4 * 2, step >= open_from && step < open_until,
-        [&](int, int e) { return statistics[e / 2]; },
-        [&](int n, int e) {
+        [&](int, int e) { return statistics[e / 2]; }, Bits::allowed_bits,
+        [&](int n, int e, int on) {
           const int key = 8 * n + lane % 4 * 2 + e % 2;
-          return (kept[e / 2 * 8 * words + n / 4] >> key % 32 & 1) != 0;
+          return (kept[e / 2 * 8 * words + n / 4 + on] >> key % 32 & 1) != 0;
         });
 #pragma unroll
     for (int k = 0; k < keys / 16; ++k) {
@@ -292,7 +241,7 @@ __global__ __launch_bounds__(Tiling::threads,
       multiply<PassingTile>(dquery, packed, PassingTile::by_rows(from, lane), k);
     }
   };
-  walk<Tiling>(sequence.begin(first) / keys, (sequence.end(last) + keys - 1) / keys, load, take);
+  walk<Tiling::stages>(sequence.begin(first) / keys, (sequence.end(last) + keys - 1) / keys, load, take);
   store_through_tile<OwnTile, 1>(own, warp * 16, dquery, p.scale, x.dquery, x.dquery.row(sequence.batch, h, first_row),
                                  rows, p.head_dim, aligned);
 }

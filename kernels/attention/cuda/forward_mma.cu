@@ -15,22 +15,22 @@ struct Production;
 template <class T>
 struct Production<T, 32> {
   using Plain = ForwardTiling<T, 32, 4, 2, 64, 2, true>;
-  using General = ForwardTiling<T, 32, 4, 1, 64, 2, true>;
+  using General = GeneralForwardTiling<T, 32, 4, 64, 2>;
 };
 template <class T>
 struct Production<T, 64> {
   using Plain = ForwardTiling<T, 64, 4, 2, 96, 2, false>;
-  using General = ForwardTiling<T, 64, 4, 1, 64, 2, true>;
+  using General = GeneralForwardTiling<T, 64, 4, 64, 2>;
 };
 template <class T>
 struct Production<T, 128> {
   using Plain = ForwardTiling<T, 128, 8, 1, 128, 1, false>;
-  using General = ForwardTiling<T, 128, 4, 1, 64, 2, false>;
+  using General = GeneralForwardTiling<T, 128, 4, 32, 2>;
 };
 template <class T>
 struct Production<T, 256> {
   using Plain = ForwardTiling<T, 256, 8, 1, 64, 1, false>;
-  using General = ForwardTiling<T, 256, 8, 1, 32, 1, false>;
+  using General = GeneralForwardTiling<T, 256, 8, 32, 2>;
 };
 
 template <class T>
@@ -38,12 +38,12 @@ void forward_of(View query, View key, View value, const AttentionOptions& option
                 const AttentionWorkspace& workspace, Stream stream) {
   const Problem p = problem_of(query, key, value, options);
   ForwardOperands<T> x{forward_operands<T>(query, key, value, output, log_sum_exp)};
-  const bool aligned = rows_are_aligned(query) && rows_are_aligned(key) && rows_are_aligned(value);
+  const bool aligned = all_rows_are_aligned({query, key, value, output});
   with_dim(std::max(p.head_dim, p.value_dim), [&]<int dim>() {
     using Plain = typename Production<T, dim>::Plain;
     using General = typename Production<T, dim>::General;
     const int tiles = tiles_of_queries(p, options, General::queries), splits = splits_for(p, options, tiles);
-    if (splits == 1 && p.is_plain() && aligned && rows_are_aligned(output) && p.head_dim == dim && p.value_dim == dim) {
+    if (splits == 1 && p.is_plain() && aligned && p.head_dim == dim && p.value_dim == dim) {
       x.query_step = TileCopy<typename Plain::QueryTile, Plain::threads>::step(query.strides[2]);
       x.key_step = TileCopy<typename Plain::KeyTile, Plain::threads>::step(key.strides[2]);
       x.value_step = TileCopy<typename Plain::KeyTile, Plain::threads>::step(value.strides[2]);

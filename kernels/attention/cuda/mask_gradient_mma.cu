@@ -24,7 +24,8 @@ __global__ __launch_bounds__(Tiling::threads,
                                                               bool aligned) {
   using OwnTile = typename Tiling::OwnTile;
   using PassingTile = typename Tiling::PassingTile;
-  constexpr int queries = Tiling::rows, keys = Tiling::step, threads = Tiling::threads, words = keys / 32;
+  constexpr int queries = Tiling::rows, keys = Tiling::step, threads = Tiling::threads;
+  using Bits = WeightBits<queries, keys>;
   extern __shared__ __align__(1024) unsigned char shared[];
   const std::uint32_t own = cuda::shared_address(shared), passing = own + 2 * OwnTile::bytes;
   auto* const kept = reinterpret_cast<std::uint32_t*>(shared + 2 * OwnTile::bytes + Tiling::kept);
@@ -48,19 +49,17 @@ __global__ __launch_bounds__(Tiling::threads,
     cuda::wait_copies<0>();
     __syncthreads();
     visit_sequences<queries, keys>(p, b, h, first_row, first_key, [&](const Head& head, int i, int j) {
-      if (p.dropout) {
-        for (int index = threadIdx.x; index < queries * words; index += threads)
-          kept[index] = kept_weights(head, i + index / words, j + index % words * 32);
-        __syncthreads();
-      }
+      Bits::template load<threads>(kept, head, i, j);  // a mask with a gradient is not boolean: dropout's alone
+      if (p.dropout) __syncthreads();
       float weights[1][keys / 8][4] = {}, dscores[1][keys / 8][4] = {};
       const std::uint32_t rows_at = own_rows<Tiling>(own), columns_at = PassingTile::by_columns(passing, lane);
       multiply_tiles<OwnTile, PassingTile>(weights, rows_at, columns_at);
       multiply_tiles<OwnTile, PassingTile>(dscores, rows_at + OwnTile::bytes, columns_at + PassingTile::bytes);
       finish_gradients<false, false>(
           weights, dscores, head, i + own_query, j + own_key, false, [&](int, int e) { return statistics[e / 2]; },
-          [&](int n, int e) {
-            const std::uint32_t word = kept[(own_query + e / 2 * 8) * words + n / 4];
+          Bits::allowed_bits,
+          [&](int n, int e, int on) {
+            const std::uint32_t word = kept[(own_query + e / 2 * 8) * Bits::words + n / 4 + on];
             return (word >> (8 * n + own_key + e % 2) % 32 & 1) != 0;
           });
 #pragma unroll

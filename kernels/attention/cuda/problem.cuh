@@ -57,6 +57,7 @@ struct Problem {
 
   const void* mask;
   bool mask_is_boolean;
+  bool mask_has_pairs;  // numbers (i, 2 m) and (i, 2 m + 1) lie together, aligned as one
   std::int64_t mask_strides[4];
   const float* alibi_slopes;
   std::int64_t alibi_strides[2];
@@ -113,6 +114,9 @@ inline Problem problem_of(const View& query, const View& key, const View& value,
   p.key_starts = o.key_starts.as<const std::int64_t>(), p.key_starts_stride = o.key_starts.strides[0];
   p.mask = o.mask.data, p.mask_is_boolean = o.mask.dtype == Dtype::boolean;
   for (int i = 0; i < 4; ++i) p.mask_strides[i] = o.mask.strides[i];
+  p.mask_has_pairs = o.mask.dtype == Dtype::f32 && reinterpret_cast<std::uintptr_t>(p.mask) % 8 == 0 && !o.packed() &&
+                     std::all_of(p.mask_strides, p.mask_strides + 3, [](auto stride) { return stride % 2 == 0; }) &&
+                     p.mask_strides[3] == 1 && p.keys % 2 == 0;
   p.alibi_slopes = o.alibi_slopes.as<const float>();
   for (int i = 0; i < 2; ++i) p.alibi_strides[i] = o.alibi_slopes.strides[i];
   p.dropout = o.dropout > 0, p.dropout_threshold = bernoulli_threshold(o.dropout);

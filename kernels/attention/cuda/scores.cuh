@@ -45,15 +45,16 @@ struct Head {
 
   __device__ float masked(float score, int i, int j) const {
     if (problem.mask == nullptr) return score;
-    const std::int64_t at = sequence.batch * problem.mask_strides[0] + h * problem.mask_strides[1] +
-                            (sequence.first_query + i) * problem.mask_strides[2] +
-                            (sequence.first_key + j) * problem.mask_strides[3];
-    if (!problem.mask_is_boolean) {
-      // -inf: not looked at, even where the score is NaN.
-      const float added = static_cast<const float*>(problem.mask)[at];
-      return added == -INFINITY ? added : score + added;
-    }
-    return static_cast<const bool*>(problem.mask)[at] ? score : -INFINITY;
+    if (!problem.mask_is_boolean) return biased(score, static_cast<const float*>(problem.mask)[mask_place(i, j)]);
+    return static_cast<const bool*>(problem.mask)[mask_place(i, j)] ? score : -INFINITY;
+  }
+
+  // -inf: not looked at, even where the score is NaN.
+  __device__ static float biased(float score, float added) { return added == -INFINITY ? added : score + added; }
+
+  __device__ std::int64_t mask_place(int i, int j) const {
+    return sequence.batch * problem.mask_strides[0] + h * problem.mask_strides[1] +
+           (sequence.first_query + i) * problem.mask_strides[2] + (sequence.first_key + j) * problem.mask_strides[3];
   }
 
   // The weight of a score: exp(score - log_sum_exp), and 0 for -inf whatever the other is.
@@ -84,6 +85,27 @@ __device__ inline std::uint32_t kept_weights(const Head& head, int i, int j) {
     kept |= bit < 0 ? four >> -bit : four << bit;
   }
   return kept;
+}
+
+// Which of 16 neighbouring keys a boolean mask lets query i look at, from key j on: one bit each. Rows and keys that do not
+// exist: 0.
+__device__ inline std::uint32_t allowed_keys(const Head& head, int i, int j) {
+  const Sequence& q = head.sequence;
+  if (i < 0 || i >= q.queries) return 0;
+  const std::int64_t step = head.problem.mask_strides[3];
+  const bool* const from = static_cast<const bool*>(head.problem.mask) + head.mask_place(i, j);
+  std::uint32_t allowed = 0;
+  if (step == 1 && reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && j >= 0 && j + 16 <= q.keys) {
+    const uint4 bytes = *reinterpret_cast<const uint4*>(from);
+    const std::uint32_t words[4] = {bytes.x, bytes.y, bytes.z, bytes.w};
+    // The factor brings the lowest bits of the four bytes side by side, to bits 24 to 27.
+#pragma unroll
+    for (int w = 0; w < 4; ++w) allowed |= (words[w] * 0x01020408u >> 24 & 15) << 4 * w;
+    return allowed;
+  }
+#pragma unroll 1
+  for (int e = max(-j, 0); e < min(q.keys - j, 16); ++e) allowed |= static_cast<std::uint32_t>(from[e * step]) << e;
+  return allowed;
 }
 
 // The dropout factors of neighbouring weights in turn; the random words come in blocks of four.
