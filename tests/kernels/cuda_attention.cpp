@@ -174,6 +174,13 @@ TEST_CASE("attention on the GPU: masks and their gradient") {
                     p.mask_gradient = true;
                   }));
   }
+  // Numbers of an added mask are read by two where they lie so.
+  for (const auto& [columns, first] : std::vector<std::pair<std::int64_t, std::int64_t>>{{54, 0}, {55, 0}, {56, 1}}) {
+    verify_on_gpu("bias, rows of " + std::to_string(columns), with([&](AttentionProblem& p) {
+                    p.keys = 54;
+                    p.options.mask = uniform({37, columns}, -2, 2, {}, 7).slice(1, first, first + 54);
+                  }));
+  }
 }
 
 TEST_CASE("attention on the GPU: windows, lengths, groups, softcap, ALiBi, dropout, scale") {
