@@ -49,11 +49,6 @@ struct WeightBits {
   }
 };
 
-// tanh to 2^-21 or so, of any number.
-__device__ inline float tanh_approximate(float x) {
-  return 1 - __fdividef(2, 1 + cuda::exp2_approximate(2 * log2_e * x));
-}
-
 // Calls visit(n, e, i, j) for each of a thread's elements of a product of 16 rows: element (n, e) is that of row `row` +
 // e / 2 * 8 and column `column` + 8 n + e % 2, which are query i and key j, or with keys_are_rows a key and a query.
 template <bool keys_are_rows, int n_, class Visit>
@@ -106,7 +101,7 @@ __device__ inline void scores_of_products(float (&products)[1][n_][4], const Hea
   if (p.softcap > 0) {
     const float inverse = 1 / p.softcap;
     each([&](int n, int e, int, int) {
-      const float t = tanh_approximate(products[0][n][e] * inverse);
+      const float t = tanhf(products[0][n][e] * inverse);
       products[0][n][e] = p.softcap * t;
       on_slope(n, e, 1 - t * t);
     });
