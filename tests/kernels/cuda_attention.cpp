@@ -214,6 +214,11 @@ TEST_CASE("attention on the GPU: windows, lengths, groups, softcap, ALiBi, dropo
   }
   verify_on_gpu("dropout of everything", with([&](AttentionProblem& p) { p.options.dropout = 1; }));
   verify_on_gpu("softcap", with([&](AttentionProblem& p) { p.options.softcap = 2; }));
+  verify_on_gpu("softcap far above the scores", {.queries = 113,
+                                                 .keys = 203,
+                                                 .head_dim = 32,
+                                                 .value_dim = 32,
+                                                 .options = {.causal = Causal::top_left, .softcap = 50}});
   verify_on_gpu("ALiBi", with([&](AttentionProblem& p) { p.options.alibi_slopes = uniform({4}, 0, 0.3, {}, 8); }));
   verify_on_gpu("negative scale", with([&](AttentionProblem& p) { p.options.scale = -0.7; }));
   verify_on_gpu("scale 0", with([&](AttentionProblem& p) { p.options.scale = 0.0; }));
