@@ -228,17 +228,30 @@ int streaming_team(std::int64_t vectors) {
 template <class T>
 inline constexpr bool has_vectors = !std::is_same_v<T, double>;
 
-// Of the two kernels of a task, `vectors` where it may be and the rows and the weights lie in one piece, else `any`.
-template <bool try_vectors, class T, class Task, int n>
-void launch_rows(const char* name, const Rows<n>& rows, const Task& task, void (*vectors)(Task, int), void (*any)(Task),
-                 Stream stream) {
+struct ForwardKernels {
+  template <class T>
+  static constexpr auto vectors = &vectors_forward_kernel<T>;
+  template <class T>
+  static constexpr auto block_per_row = &block_per_row_forward_kernel<T>;
+};
+struct BackwardKernels {
+  template <class T>
+  static constexpr auto vectors = &vectors_backward_kernel<T>;
+  template <class T>
+  static constexpr auto block_per_row = &block_per_row_backward_kernel<T>;
+};
+
+// The kernel for vectors where it may be and the rows and the weights lie in one piece, else the other.
+template <class Kernels, bool try_vectors, class T, class Task, int n>
+void launch_rows(const char* name, const Rows<n>& rows, const Task& task, Stream stream) {
   if constexpr (try_vectors && has_vectors<T>) {
     if (rows.contiguous() && (task.weight.data == nullptr || task.weight.step == 1)) {
       const int team = streaming_team(rows.template vectors<T>());
-      return launch({name, blocks_for(rows.count, block / team), block, 0, stream}, vectors, task, team);
+      const unsigned blocks = blocks_for(rows.count, block / team);
+      return launch({name, blocks, block, 0, stream}, Kernels::template vectors<T>, task, team);
     }
   }
-  launch({name, blocks_for(rows.count, 1), block, 0, stream}, any, task);
+  launch({name, blocks_for(rows.count, 1), block, 0, stream}, Kernels::template block_per_row<T>, task);
 }
 
 template <bool try_vectors>
@@ -254,8 +267,7 @@ void forward(View logits, View target, View weight, View losses, View log_sum_ex
                           Column<T>(losses),
                           Column<S>(log_sum_exp),
                           static_cast<S>(label_smoothing)};
-    launch_rows<try_vectors, T>(cross_entropy_forward.name(), rows, task, &vectors_forward_kernel<T>,
-                                &block_per_row_forward_kernel<T>, stream);
+    launch_rows<ForwardKernels, try_vectors, T>(cross_entropy_forward.name(), rows, task, stream);
   });
 }
 
@@ -272,8 +284,7 @@ void backward(View logits, View target, View weight, View log_sum_exp, View dlos
                            Column<T>(dlosses),
                            Column<S>(log_sum_exp),
                            static_cast<S>(label_smoothing)};
-    launch_rows<try_vectors, T>(cross_entropy_backward.name(), rows, task, &vectors_backward_kernel<T>,
-                                &block_per_row_backward_kernel<T>, stream);
+    launch_rows<BackwardKernels, try_vectors, T>(cross_entropy_backward.name(), rows, task, stream);
   });
 }
 
