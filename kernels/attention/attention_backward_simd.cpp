@@ -7,7 +7,6 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/attention/scratch.h"
-#include "kernels/cpu/bf16_pairs.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_backward_simd.cpp"

@@ -8,7 +8,6 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/attention/scratch.h"
-#include "kernels/cpu/bf16_pairs.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_forward_simd.cpp"
@@ -193,8 +192,7 @@ struct PairFactors {
   void load_keys(std::int64_t j, std::int64_t n) {
     key_count = n;
     const std::uint32_t signs = problem.key_factor() < 0 ? 0x80008000u : 0;
-    for (std::int64_t r = 0; r < n; ++r)
-      gather_pair_row(problem.key, keys.row(j + r), step, signs, key_rows + r * step);
+    gather_pair_rows(keys, j, n, step, signs, key_rows);
     if (!has_few_queries) transpose_to_panels(key_rows, step, n, depth, panels);
     interleave_rows(values, j, n, value_copy, value_pairs);
   }
@@ -363,7 +361,7 @@ void forward_with(const View& query, const View& key, const View& value, const A
 void forward(const View& query, const View& key, const View& value, const AttentionOptions& options, const View& output,
              const View& log_sum_exp, const AttentionWorkspace& workspace) {
 #if HEED_HAS_PAIRS
-  if (query.dtype == Dtype::bf16 && has_bf16_pairs() && allow_bf16_pairs)
+  if (multiplies_pairs(query))
     return forward_with<PairFactors>(query, key, value, options, output, log_sum_exp, workspace);
 #endif
   forward_with<FloatFactors>(query, key, value, options, output, log_sum_exp, workspace);

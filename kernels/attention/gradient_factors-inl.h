@@ -134,21 +134,17 @@ struct PairGradientFactors {
 
   void load_keys(std::int64_t j, std::int64_t n) {
     const std::uint32_t signs = problem.key_factor() < 0 ? 0x80008000u : 0;
-    for (std::int64_t r = 0; r < n; ++r)
-      gather_pair_row(problem.key, keys.row(j + r), depth_step, signs, rows + r * depth_step);
+    gather_pair_rows(keys, j, n, depth_step, signs, rows);
     transpose_to_panels(rows, depth_step, n, depth_pairs, key_panels);
-    for (std::int64_t r = 0; r < n; ++r)
-      gather_pair_row(problem.value, values.row(j + r), width_step, 0, rows + r * width_step);
+    gather_pair_rows(values, j, n, width_step, 0, rows);
     transpose_to_panels(rows, width_step, n, width_pairs, value_panels);
     interleave_rows(keys, j, n, two, key_pairs);
   }
   void load_queries(std::int64_t head, std::int64_t i, std::int64_t n) {
     const Head queries(problem.query, sequence.batch, head, sequence.first_query);
     const Head doutput(doutput_view, sequence.batch, head, sequence.first_query);
-    for (std::int64_t r = 0; r < n; ++r) {
-      gather_pair_row(problem.query, queries.row(i + r), depth_step, 0, query_rows + r * depth_step);
-      gather_pair_row(doutput_view, doutput.row(i + r), width_step, 0, doutput_rows + r * width_step);
-    }
+    gather_pair_rows(queries, i, n, depth_step, 0, query_rows);
+    gather_pair_rows(doutput, i, n, width_step, 0, doutput_rows);
     interleave_rows(queries, i, n, two, query_pairs);
     interleave_rows(doutput, i, n, two, doutput_pairs);
   }
@@ -202,8 +198,7 @@ struct PairGradientFactors {
 template <class F>
 HWY_INLINE void with_gradient_factors([[maybe_unused]] const View& query, const F& f) {
 #if HEED_HAS_PAIRS
-  if (query.dtype == Dtype::bf16 && has_bf16_pairs() && allow_bf16_pairs)
-    return f.template operator()<PairGradientFactors>();
+  if (multiplies_pairs(query)) return f.template operator()<PairGradientFactors>();
 #endif
   f.template operator()<FloatGradientFactors>();
 }

@@ -13,6 +13,7 @@
 
 #include "kernels/attention/blocks-inl.h"
 #include "kernels/attention/tiles-inl.h"
+#include "kernels/cpu/bf16_pairs.h"
 
 // Highway of this age knows no such instruction set, so functions name it themselves.
 #undef HEED_HAS_PAIRS
@@ -31,6 +32,10 @@ constexpr std::int64_t pairs(std::int64_t dim) {
 }
 
 #if HEED_HAS_PAIRS
+
+inline bool multiplies_pairs(const View& query) {
+  return query.dtype == Dtype::bf16 && has_bf16_pairs() && allow_bf16_pairs;
+}
 
 // As multiply_tile, of pairs.
 template <int rows, int vectors, bool accumulate>
@@ -117,6 +122,12 @@ HWY_INLINE void gather_pair_row(const View& x, std::int64_t at, std::int64_t wid
   }
   std::memset(bytes + 2 * columns, 0, static_cast<std::size_t>(4 * width - 2 * columns));
   for (std::int64_t c = 0; c < width && flip != 0; ++c) store_bits(std::bit_cast<std::uint32_t>(to[c]) ^ flip, to + c);
+}
+
+// to [n, width] = rows [first, first + n) of a head, in pairs, each as above.
+HWY_INLINE void gather_pair_rows(const Head& x, std::int64_t first, std::int64_t n, std::int64_t width,
+                                 std::uint32_t flip, float* to) {
+  for (std::int64_t r = 0; r < n; ++r) gather_pair_row(x.view, x.row(first + r), width, flip, to + r * width);
 }
 
 // Of the copy of two rows that interleave_rows takes.

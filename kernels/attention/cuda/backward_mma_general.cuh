@@ -36,8 +36,8 @@ struct GeneralTiling {
 
 // A warp's weights, times their dropout factors, and dproducts, from products of rows of the own and of the passing tiles, as
 // backward.h calls them; elements as each_pair counts them, `open` as for scores_of_products. statistics(n, e) gives the
-// query's log_sum_exp and delta, bit(n, e, i) what is at a weight's place in its block's WeightBits, i words on. Not of_products: dscores instead of
-// dproducts, and rows and columns may also lie before the sequence's first.
+// query's log_sum_exp and delta, bit(n, e, i) what is at a weight's place in its block's WeightBits, i words on. Not
+// of_products: dscores instead of dproducts, and rows and columns may also lie before the sequence's first.
 template <bool keys_are_rows, bool of_products, int n_, class Statistics, class Bit>
 __device__ inline void finish_gradients(float (&products)[1][n_][4], float (&dweights)[1][n_][4], const Head& head,
                                         int row, int column, bool open, Statistics&& statistics, int allowed_bits,
