@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "kernels/cuda/device.h"
+
 namespace heed::kernels {
 namespace {
 
@@ -51,6 +53,10 @@ std::vector<Selection> parse(std::string_view setting, std::string_view source) 
     const std::string_view name = entry.substr(0, equals);
     const std::string_view variant = entry.substr(equals + 1);
     const KernelSlot* slot = find_slot(name);
+    if (slot == nullptr || !has_variant(*slot, variant)) {
+      cuda::load_kernels();  // its variants are not known before
+      slot = find_slot(name);
+    }
     if (slot == nullptr) throw Error(fmt::format("{}: no kernel is called '{}'", source, name));
     if (!has_variant(*slot, variant)) {
       throw Error(fmt::format("{}: {} has no variant '{}', it has {}", source, name, variant, list_of_variants(*slot)));

@@ -1,7 +1,8 @@
-// The CUDA runtime as the engine needs it, in plain C++: devices, memory, copies, streams and events. A build without
-// CUDA has the same functions; there device_count() is 0 and the others throw.
+// The CUDA run-time as the engine needs it, in plain C++: devices, memory, copies, streams and events.
 //
-// Nothing here touches the driver before it is called, so the same binary serves a machine without a GPU.
+// All that is CUDA lies in a library of its own, libheed_cuda.so: the kernels, and the code behind these functions. The
+// first call loads it from the folder of libheed.so, and its kernels enter their slots. Where it is missing, device_count()
+// is 0 and the others throw. So a program that names no CUDA device pays nothing, and needs no CUDA to be built.
 #pragma once
 
 #include <cstddef>
@@ -19,9 +20,12 @@ struct DeviceProperties {
   int multiprocessors = 0;
 };
 
-// Devices that can be used. 0 without a driver or without CUDA in this build.
+// Loads libheed_cuda.so, if it is there and was not loaded before.
+void load_kernels();
+
+// Devices that can be used. 0 without a driver or without libheed_cuda.so.
 int device_count();
-// Why device `index` cannot be used, e.g. `cuda:0: this build has no CUDA`; empty when it can.
+// Why device `index` cannot be used, e.g. `cuda:0: no NVIDIA GPU in this machine`; empty when it can.
 std::string why_unavailable(int index);
 // Throws heed::Error when there is no such device.
 DeviceProperties device_properties(int index);
@@ -63,8 +67,7 @@ class Event {
   double milliseconds_since(const Event& earlier) const;
 
  private:
-  int device_;
-  void* handle_ = nullptr;
+  void* handle_;
 };
 
 }  // namespace heed::kernels::cuda

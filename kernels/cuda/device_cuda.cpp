@@ -1,11 +1,12 @@
-// kernels/cuda/device.h and check.h on the CUDA runtime.
+// The CUDA run-time behind kernels/cuda/device.h, and check.h.
 #include <fmt/format.h>
 
 #include <cstdlib>
 #include <cstring>
 
 #include "kernels/cuda/check.h"
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/interface_stamp.h"
+#include "kernels/cuda/runtime.h"
 #include "kernels/error.h"
 
 namespace heed::kernels::cuda {
@@ -54,6 +55,10 @@ void check_launch(const char* kernel, cudaStream_t stream) {
   if (synchronous()) check(cudaStreamSynchronize(stream), kernel);
 }
 
+// The functions of device.h, as Runtime holds them.
+namespace calls {
+namespace {
+
 int device_count() {
   return census().count;
 }
@@ -72,7 +77,6 @@ std::string why_unavailable(int index) {
 }
 
 DeviceProperties device_properties(int index) {
-  if (const std::string reason = why_unavailable(index); !reason.empty()) throw Error(reason);
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, index), "device_properties");
   return {properties.name, properties.major, properties.minor, properties.totalGlobalMem,
@@ -92,7 +96,7 @@ void* allocate(int device, std::size_t bytes) {
 }
 
 // Also called when the process ends, when the runtime may be gone already: then there is nothing left to release.
-void release(int, void* data) {
+void release(void* data) {
   static_cast<void>(cudaFree(data));
 }
 
@@ -137,24 +141,24 @@ void synchronize(Stream stream) {
   check(cudaStreamSynchronize(cuda::native(stream)), "synchronize");
 }
 
-Event::Event(int device) : device_(device) {
-  const CurrentDevice current(device_);
+void* create_event(int device) {
+  const CurrentDevice current(device);
   cudaEvent_t event;
   check(cudaEventCreate(&event), "Event");
-  handle_ = event;
+  return event;
 }
 
-Event::~Event() {
-  static_cast<void>(cudaEventDestroy(native(handle_)));
+void destroy_event(void* event) {
+  static_cast<void>(cudaEventDestroy(native(event)));
 }
 
-void Event::record(Stream stream) {
-  const CurrentDevice current(device_);
-  check(cudaEventRecord(native(handle_), cuda::native(stream)), "Event::record");
+void record_event(void* event, Stream stream) {
+  const CurrentDevice current(stream.device.index);
+  check(cudaEventRecord(native(event), cuda::native(stream)), "Event::record");
 }
 
-bool Event::is_done() const {
-  const cudaError_t status = cudaEventQuery(native(handle_));
+bool event_is_done(void* event) {
+  const cudaError_t status = cudaEventQuery(native(event));
   if (status == cudaErrorNotReady) {
     static_cast<void>(cudaGetLastError());
     return false;
@@ -163,19 +167,47 @@ bool Event::is_done() const {
   return true;
 }
 
-void Event::synchronize() const {
-  check(cudaEventSynchronize(native(handle_)), "Event::synchronize");
+void synchronize_event(void* event) {
+  check(cudaEventSynchronize(native(event)), "Event::synchronize");
 }
 
-void Event::wait_in(Stream stream) const {
+void wait_for_event(Stream stream, void* event) {
   const CurrentDevice current(stream.device.index);
-  check(cudaStreamWaitEvent(cuda::native(stream), native(handle_), 0), "Event::wait_in");
+  check(cudaStreamWaitEvent(cuda::native(stream), native(event), 0), "Event::wait_in");
 }
 
-double Event::milliseconds_since(const Event& earlier) const {
+double milliseconds_between(void* earlier, void* later) {
   float milliseconds = 0;
-  check(cudaEventElapsedTime(&milliseconds, native(earlier.handle_), native(handle_)), "Event::milliseconds_since");
+  check(cudaEventElapsedTime(&milliseconds, native(earlier), native(later)), "Event::milliseconds_since");
   return milliseconds;
 }
 
+}  // namespace
+}  // namespace calls
 }  // namespace heed::kernels::cuda
+
+constexpr heed::kernels::cuda::Runtime heed_cuda_runtime = [] {
+  using namespace heed::kernels::cuda;
+  return Runtime{
+      .interface = interface_stamp,
+      .device_count = &calls::device_count,
+      .why_unavailable = &calls::why_unavailable,
+      .device_properties = &calls::device_properties,
+      .allocate = &calls::allocate,
+      .release = &calls::release,
+      .allocate_pinned = &calls::allocate_pinned,
+      .release_pinned = &calls::release_pinned,
+      .copy_to_device = &calls::copy_to_device,
+      .copy_from_device = &calls::copy_from_device,
+      .copy_between_devices = &calls::copy_between_devices,
+      .set_bytes = &calls::set_bytes,
+      .synchronize = &calls::synchronize,
+      .create_event = &calls::create_event,
+      .destroy_event = &calls::destroy_event,
+      .record_event = &calls::record_event,
+      .event_is_done = &calls::event_is_done,
+      .synchronize_event = &calls::synchronize_event,
+      .wait_for_event = &calls::wait_for_event,
+      .milliseconds_between = &calls::milliseconds_between,
+  };
+}();
