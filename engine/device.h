@@ -15,10 +15,10 @@ namespace heed {
 // "cpu", "cuda" (the first), "cuda:1". Throws when the text is no device, not when the device is missing.
 Device parse_device(std::string_view text);
 
-// CUDA devices that can be used; 0 where there is no driver or this build has no CUDA.
+// CUDA devices that can be used; 0 where there is no driver or no libheed_cuda.so (kernels/cuda/device.h).
 int cuda_device_count();
 bool is_available(Device device);
-// Throws, saying why, unless the device can be used: `cuda:0: this build has no CUDA`.
+// Throws, saying why, unless the device can be used: `cuda:0: no NVIDIA GPU in this machine`.
 void require_available(Device device);
 
 // Where tensors are made that nobody names a device for: the CPU, unless set. One for the whole process.
