@@ -1,4 +1,6 @@
 // Paths that part and meet, calls, barriers, the end of threads.
+#include <cstdlib>
+
 #include "tests/gpusim/core/machine.h"
 
 namespace gpusim::test {
@@ -32,6 +34,11 @@ void check_kernel(const std::string& ptx, unsigned blocks, unsigned threads, F e
 }
 
 }  // namespace
+
+TEST_CASE("the instructions are of no better level than HEED_GPUSIM_TARGET names") {
+  const char* limit = std::getenv("HEED_GPUSIM_TARGET");
+  if (limit != nullptr) CHECK(host_target() <= limit);
+}
 
 TEST_CASE("nested branches meet again") {
   check_kernel(kernel(R"(

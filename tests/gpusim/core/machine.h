@@ -4,8 +4,10 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <array>
 #include <bit>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <random>
 #include <span>
@@ -39,9 +41,10 @@ class Machine {
 
   template <class... Arguments>
   LaunchResult run(const std::string& kernel, Dim3 grid, Dim3 block, const Arguments&... arguments) {
-    const std::vector<const void*> pointers = {static_cast<const void*>(&arguments)...};
-    return launch(module->function(kernel), {grid, block, dynamic_shared_bytes, pointers}, options);
+    const std::array<const void*, sizeof...(arguments)> pointers = {static_cast<const void*>(&arguments)...};
+    return launch_kernel(kernel, grid, block, pointers);
   }
+  LaunchResult launch_kernel(const std::string& kernel, Dim3 grid, Dim3 block, std::span<const void* const> arguments);
 
   Memory memory;
   std::unique_ptr<Module> module;
@@ -50,80 +53,42 @@ class Machine {
 };
 
 // The module is refused, with these words in the message.
-inline void check_refused(const std::string& ptx, const std::string& kernel, const std::vector<std::string>& words,
-                          int line = 0) {
-  std::string message;
-  int where = 0;
-  try {
-    Machine(ptx).module->function(kernel);
-  } catch (const Error& error) {
-    message = error.what();
-    where = error.line;
-  }
-  CAPTURE(message);
-  REQUIRE_FALSE(message.empty());
-  for (const std::string& word : words) CHECK(message.find(word) != std::string::npos);
-  if (line != 0) CHECK(where == line);
-}
+void check_refused(const std::string& ptx, const std::string& kernel, const std::vector<std::string>& words,
+                   int line = 0);
 
-// How PTX calls the C++ type, as bits: a register of 16, 32 or 64.
-template <class T>
-std::string bits_name() {
-  return sizeof(T) == 8 ? "b64" : sizeof(T) == 4 ? "b32" : "b16";
-}
+// Operands of one type, as PTX sees them: bits in registers of 2, 4 or 8 bytes.
+struct Column {
+  const void* data;
+  std::size_t bytes, count;  // of each, and how many
 
-// One instruction, `add.f32`, on arrays of operands: result[i] = instruction(a[i], b[i], ...). `tail` is text behind the
-// operands, as in "lop3.b32" with ", 0x1B".
-template <class D, class First, class... Rest>
-std::vector<D> evaluate(const std::string& instruction, const std::string& tail, const std::vector<First>& first,
-                        const std::vector<Rest>&... rest) {
-  const std::size_t count = first.size();
-  std::string loads, operands = "%d", parameters, registers = fmt::format(".reg .{} %d;", bits_name<D>());
-  int i = 0;
-  const auto add = [&]<class T>(const std::vector<T>&) {
-    parameters += fmt::format(", .param .u64 in{}", i);
-    registers += fmt::format(".reg .{} %s{};", bits_name<T>(), i);
-    loads += fmt::format("ld.param.u64 %p, [in{0}]; mad.wide.u32 %p, %i, {1}, %p; ld.global.{2} %s{0}, [%p];\n", i,
-                         sizeof(T), bits_name<T>());
-    operands += fmt::format(", %s{}", i++);
-  };
-  add(first);
-  (add(rest), ...);
-  Machine machine(fmt::format(
-      ".visible .entry k(.param .u64 out, .param .u32 n{}) {{\n{}.reg .b32 %i, %n, %b; .reg .b64 %p; .reg .pred %q;\n"
-      "mov.u32 %b, %ctaid.x; mov.u32 %i, %tid.x; mad.lo.u32 %i, %b, 64, %i; ld.param.u32 %n, [n];\n"
-      "setp.ge.u32 %q, %i, %n; @%q ret;\n{}{} {}{};\n"
-      "ld.param.u64 %p, [out]; mad.wide.u32 %p, %i, {}, %p; st.global.{} [%p], %d; ret; }}",
-      parameters, registers, loads, instruction, operands, tail, sizeof(D), bits_name<D>()));
-  D* out = machine.allocate<D>(count);
-  const LaunchResult result =
-      machine.run("k", {static_cast<unsigned>(count + 63) / 64}, {64}, out, static_cast<std::uint32_t>(count),
-                  machine.upload(first), machine.upload(rest)...);
-  REQUIRE(result.fault == Fault::none);
-  return {out, out + count};
-}
+  template <class T>
+  Column(const std::vector<T>& values) : data(values.data()), bytes(sizeof(T)), count(values.size()) {}
+  std::uint64_t bits(std::size_t i) const;
+};
 
-template <class T>
-std::uint64_t bits_of(T value) {
-  std::uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof value);
-  return bits;
+// One instruction, `add.f32`, on arrays of operands: result[i] = instruction(a[i], b[i], ...), each of result_bytes.
+// `tail` is text behind the operands, as in "lop3.b32" with ", 0x1B".
+std::vector<std::byte> evaluate_bits(const std::string& instruction, const std::string& tail, std::size_t result_bytes,
+                                     std::initializer_list<Column> operands);
+// Bit for bit what `expected` holds.
+void check_bits(const std::string& instruction, const std::string& tail, const Column& expected,
+                std::initializer_list<Column> operands);
+
+template <class D, class... In>
+std::vector<D> evaluate(const std::string& instruction, const std::string& tail, const std::vector<In>&... in) {
+  const std::vector<std::byte> bytes = evaluate_bits(instruction, tail, sizeof(D), {in...});
+  std::vector<D> results(bytes.size() / sizeof(D));
+  std::memcpy(results.data(), bytes.data(), bytes.size());
+  return results;
 }
 
 // The instruction gives bit for bit what `expected` does on the host.
-template <class D, class F, class... In>
+template <class D, class F, class First, class... In>
 void check_instruction(const std::string& instruction, const std::string& tail, F expected,
-                       const std::vector<In>&... in) {
-  const std::vector<D> results = evaluate<D>(instruction, tail, in...);
-  int shown = 0;
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    const D want = static_cast<D>(expected(in[i]...));
-    if (bits_of(results[i]) == bits_of(want)) continue;
-    std::string operands;
-    ((operands += fmt::format(" {:x}", bits_of(in[i]))), ...);
-    FAIL_CHECK(fmt::format("{} of{}: {:x}, expected {:x}", instruction, operands, bits_of(results[i]), bits_of(want)));
-    if (++shown == 5) return;
-  }
+                       const std::vector<First>& first, const std::vector<In>&... in) {
+  std::vector<D> want(first.size());
+  for (std::size_t i = 0; i < want.size(); ++i) want[i] = static_cast<D>(expected(first[i], in[i]...));
+  check_bits(instruction, tail, want, {first, in...});
 }
 
 // Operands: every pair (or triple) of the values at the edges, and random ones.

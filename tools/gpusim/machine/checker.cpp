@@ -178,13 +178,9 @@ class Checker final : public Observer {
   }
 
   std::uint32_t bounded(Warp& warp, const MemoryAccess& access, std::size_t size) {
-    // Nearly always all is well: asked for all lanes at once.
-    std::uint64_t highest = 0, low_bits = 0;
-    each_bit(access.mask, [&](unsigned l) {
-      highest = std::max(highest, access.address[l]);
-      low_bits |= access.address[l];
-    });
-    if (highest < size && size - highest >= access.bytes && (low_bits & (access.bytes - 1)) == 0) return access.mask;
+    // Nearly always all is well.
+    if (access.highest < size && size - access.highest >= access.bytes && (access.bits & (access.bytes - 1)) == 0)
+      return access.mask;
     std::uint32_t outside = 0;
     each_bit(access.mask, [&](unsigned l) {
       outside |= std::uint32_t{access.address[l] > size || size - access.address[l] < access.bytes} << l;
@@ -241,15 +237,9 @@ class Checker final : public Observer {
     if (access.mask == 0) return 0;
     const bool writes = access.access == Access::store || access.access == Access::atomic;
     // Mostly all lanes are within one allocation, which then needs to be found once.
-    std::uint64_t lowest = ~std::uint64_t{0}, highest = 0, low_bits = 0;
-    each_bit(access.mask, [&](unsigned l) {
-      lowest = std::min(lowest, access.address[l]);
-      highest = std::max(highest, access.address[l]);
-      low_bits |= access.address[l];
-    });
-    const Allocation* one = allocation_of(lowest, highest - lowest + access.bytes);
-    if (one != nullptr && (low_bits & (access.bytes - 1)) == 0 && !(writes && one->is_constant)) {
-      follow_initialisation(warp, access, access.mask, writes, lowest, highest + access.bytes);
+    const Allocation* one = allocation_of(access.lowest, access.highest - access.lowest + access.bytes);
+    if (one != nullptr && (access.bits & (access.bytes - 1)) == 0 && !(writes && one->is_constant)) {
+      follow_initialisation(warp, access, access.mask, writes, access.lowest, access.highest + access.bytes);
       return access.mask;
     }
     std::uint32_t outside = 0, constant = 0;
@@ -265,6 +255,14 @@ class Checker final : public Observer {
     return good;
   }
 
+  void mark_written(const MemoryAccess& access, std::uint32_t lanes) {
+    if (lanes == all_lanes && access.is_consecutive) {
+      std::memset(memory_.shadow(access.lowest), 1, warp_size * access.bytes);
+      return;
+    }
+    each_bit(lanes, [&](unsigned l) { std::memset(memory_.shadow(access.address[l]), 1, access.bytes); });
+  }
+
   // All addresses lie in [begin, end).
   void follow_initialisation(Warp& warp, const MemoryAccess& access, std::uint32_t lanes, bool writes,
                              std::uint64_t begin, std::uint64_t end) {
@@ -276,9 +274,7 @@ class Checker final : public Observer {
         uninitialised |= std::uint32_t{hole} << l;
       });
     }
-    if (writes) {
-      each_bit(lanes, [&](unsigned l) { std::memset(memory_.shadow(access.address[l]), 1, access.bytes); });
-    }
+    if (writes) mark_written(access, lanes);
     if (uninitialised == 0) return;
     findings_.add(FindingKind::uninitialised_read, warp, access.op, uninitialised, [&](Finding& finding) {
       const std::uint64_t address = access.address[std::countr_zero(uninitialised)];

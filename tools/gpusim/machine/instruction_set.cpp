@@ -1,46 +1,60 @@
 #include "tools/gpusim/machine/instruction_set.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 
 #include "tools/gpusim/machine/calls.h"
 
 namespace gpusim {
 
-// instructions/all.cpp, compiled once for each.
-namespace baseline {
-void add_instructions(InstructionSet& set);
-}
-#ifdef GPUSIM_X86_LEVELS
-namespace x86_64_v3 {
-void add_instructions(InstructionSet& set);
-}
-namespace x86_64_v4 {
-void add_instructions(InstructionSet& set);
-}
-#endif
+// instructions/all.cpp, compiled once for each level. GPUSIM_LEVELS lists those of this build, the best first, as
+// LEVEL(name) LEVEL(name)...
+#define LEVEL(name)                           \
+  namespace name {                            \
+  void add_instructions(InstructionSet& set); \
+  }
+GPUSIM_LEVELS
+#undef LEVEL
 
 namespace {
 
 struct Target {
-  const char* name;
-  bool is_supported;
+  std::string_view name;
   void (*add)(InstructionSet& set);
 };
 
-const Target& best_target() {
-  static const Target target = [] {
-#ifdef GPUSIM_X86_LEVELS
-    const char* limit_text = std::getenv("HEED_GPUSIM_TARGET");
-    const std::string_view limit = limit_text != nullptr ? limit_text : "";
-    const Target targets[] = {{"x86-64-v4", __builtin_cpu_supports("x86-64-v4") != 0, x86_64_v4::add_instructions},
-                              {"x86-64-v3", __builtin_cpu_supports("x86-64-v3") != 0, x86_64_v3::add_instructions}};
-    for (std::size_t i = limit == "x86-64-v3" ? 1 : limit == "baseline" ? 2 : 0; i < std::size(targets); ++i) {
-      if (targets[i].is_supported) return targets[i];
-    }
+constexpr Target targets[] = {
+#define LEVEL(name) {#name, name::add_instructions},
+    GPUSIM_LEVELS
+#undef LEVEL
+};
+
+bool runs_here(std::string_view level) {
+#if defined(__x86_64__)
+  if (level == "x86_64_v4") return __builtin_cpu_supports("x86-64-v4") != 0;
+  if (level == "x86_64_v3") return __builtin_cpu_supports("x86-64-v3") != 0;
 #endif
-    return Target{"baseline", true, baseline::add_instructions};
-  }();
-  return target;
+  return level == "baseline";
+}
+
+// The names sort as the levels do: baseline, x86_64_v3, x86_64_v4.
+bool is_allowed(std::string_view level) {
+  const char* limit = std::getenv("HEED_GPUSIM_TARGET");
+  return limit == nullptr || level <= limit;
+}
+
+const Target& best_target() {
+  const Target* best = std::find_if(std::begin(targets), std::end(targets), [](const Target& target) {
+    return runs_here(target.name) && is_allowed(target.name);
+  });
+  if (best != std::end(targets)) return *best;
+  throw Error(fmt::format(
+      "gpusim is compiled for {} at least, which this processor lacks (or HEED_GPUSIM_TARGET forbids): configure a new "
+      "build folder on this machine, or one with -Dgpusim_levels=all for every machine",
+      std::rbegin(targets)->name));
 }
 
 }  // namespace

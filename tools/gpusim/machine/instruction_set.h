@@ -2,7 +2,6 @@
 // and adds its names here; to add an instruction, add it there.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <string_view>
 

@@ -107,8 +107,8 @@ struct LaunchShape {
 // itself throws Error only for what it cannot do at all: an empty or too large block, too few arguments, not a kernel).
 LaunchResult launch(const Function& kernel, const LaunchShape& shape, const LaunchOptions& options);
 
-// The instruction set of the host that the interpreter runs on: "x86-64-v4", "x86-64-v3" or "baseline". HEED_GPUSIM_TARGET
-// chooses a lower one.
+// The instruction set of the host that the interpreter runs on, the best of those that this build has: "x86_64_v4",
+// "x86_64_v3" or "baseline". HEED_GPUSIM_TARGET names one that it must not exceed. Throws Error when none is left.
 std::string_view host_target();
 
 }  // namespace gpusim

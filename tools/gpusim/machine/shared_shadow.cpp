@@ -59,7 +59,6 @@ bool SharedShadow::readers_are_over(unsigned warp, const Entry& entry) const {
 
 void SharedShadow::read(unsigned warp, Entry& entry) const {
   const std::uint32_t bit = std::uint32_t{1} << warp;
-  if (entry.read_time == now_ && (entry.readers & bit) != 0) return;
   entry.readers = readers_are_over(warp, entry) ? bit : entry.readers | bit;
   entry.read_time = now_;
 }
@@ -94,36 +93,55 @@ void SharedShadow::judge(unsigned warp, const MemoryAccess& access, unsigned l, 
   }
 }
 
-SharedShadow::Verdict SharedShadow::access(unsigned warp, const MemoryAccess& access) {
-  Verdict verdict;
-  if ((1u << shift_) > access.bytes) refine(access.bytes);
+void SharedShadow::load(unsigned warp, const MemoryAccess& access, Verdict& verdict) {
   const unsigned granules = access.bytes >> shift_;
-  const std::uint32_t bit = std::uint32_t{1} << warp;
+  const std::uint32_t bit = std::uint32_t{1} << warp, now = now_, start = block_start_, known = floor_[warp] - start;
   std::uint64_t before = ~std::uint64_t{0};
   unsigned lane_before = 0;
   each_bit(access.mask, [&](unsigned l) {
-    Entry* entry = &entries_[access.address[l] >> shift_];
-    if (access.access == Access::load) {
-      if (access.address[l] == before)
-        return verdict.repeat(lane_before, l);  // lanes that share a word: once is enough
-      before = access.address[l];
-      lane_before = l;
-      for (unsigned i = 0; i < granules; ++i, ++entry) {
-        const bool is_fine = entry->write_time >= block_start_ && !entry->in_flight &&
-                             (entry->write_time < floor_[warp] || entry->writer == warp);
-        if (!is_fine) judge(warp, access, l, i, *entry, verdict);
-        if (entry->read_time != now_ || (entry->readers & bit) == 0) read(warp, *entry);
-      }
-      return;
-    }
+    const std::uint64_t address = access.address[l];
+    if (address == before) return verdict.repeat(lane_before, l);  // lanes that share a word: once is enough
+    before = address;
+    lane_before = l;
+    Entry* entry = &entries_[address >> shift_];
     for (unsigned i = 0; i < granules; ++i, ++entry) {
-      judge(warp, access, l, i, *entry, verdict);
-      entry->write_time = now_;
-      entry->writer = static_cast<std::uint8_t>(warp);
-      entry->was_atomic = access.access == Access::atomic;
-      entry->in_flight = access.access == Access::async_target;
+      // Written in this block, and over for all warps.
+      const bool is_old = entry->write_time - start < known || (entry->write_time >= start && entry->writer == warp);
+      if (!is_old || entry->in_flight) judge(warp, access, l, i, *entry, verdict);
+      if (entry->read_time == now) {
+        entry->readers |= bit;  // who reads at this time cannot be over for anybody
+      } else {
+        read(warp, *entry);
+      }
     }
   });
+}
+
+void SharedShadow::change(unsigned warp, const MemoryAccess& access, Verdict& verdict) {
+  const unsigned granules = access.bytes >> shift_;
+  const std::uint32_t now = now_, known = floor_[warp];
+  const bool is_atomic = access.access == Access::atomic, is_async = access.access == Access::async_target;
+  each_bit(access.mask, [&](unsigned l) {
+    Entry* entry = &entries_[access.address[l] >> shift_];
+    for (unsigned i = 0; i < granules; ++i, ++entry) {
+      const bool is_old = entry->write_time < known && entry->read_time < known && !entry->in_flight;
+      if (!is_old || is_atomic) judge(warp, access, l, i, *entry, verdict);
+      entry->write_time = now;
+      entry->writer = static_cast<std::uint8_t>(warp);
+      entry->was_atomic = is_atomic;
+      entry->in_flight = is_async;
+    }
+  });
+}
+
+SharedShadow::Verdict SharedShadow::access(unsigned warp, const MemoryAccess& access) {
+  Verdict verdict;
+  if ((1u << shift_) > access.bytes) refine(access.bytes);
+  if (access.access == Access::load) {
+    load(warp, access, verdict);
+  } else {
+    change(warp, access, verdict);
+  }
   return verdict;
 }
 

@@ -44,6 +44,8 @@ class SharedShadow {
   };
 
   void refine(unsigned bytes);
+  void load(unsigned warp, const MemoryAccess& access, Verdict& verdict);
+  void change(unsigned warp, const MemoryAccess& access, Verdict& verdict);
   bool is_over(unsigned warp, unsigned other, std::uint32_t time) const {
     return time < floor_[warp] || other == warp || time < known_[warp][other];
   }

@@ -164,6 +164,9 @@ struct MemoryAccess {
   const std::uint64_t* address;  // of each lane: host address for global and constant, else offset in the space
   const std::byte* const* pointer = nullptr;  // where that is
   const std::byte* value = nullptr;           // of a store: `bytes` for each lane, nullptr if unknown
+  // Of the lanes in the mask: the lowest and the highest address, and all of their bits.
+  std::uint64_t lowest = 0, highest = 0, bits = 0;
+  bool is_consecutive = false;  // all 32 lanes, one behind the other
 };
 
 class Observer {

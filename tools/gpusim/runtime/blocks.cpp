@@ -10,9 +10,10 @@ void* Blocks::allocate(BlockKind kind, std::size_t bytes, const char* name, unsi
   void* begin = simulator().memory.allocate(bytes, name);
   if (!begin) return nullptr;
   const bool checking = settings().mode == Mode::check;
+  const bool asks_for_leaks = checking && settings().report_leaks;
   // What the host writes there by itself nobody sees.
   if (checking && kind != BlockKind::device) simulator().memory.note_initialised(begin, bytes);
-  blocks_[begin] = {kind, bytes, flags, checking ? host_stack() : HostStack{}};
+  blocks_[begin] = {kind, bytes, flags, asks_for_leaks ? host_stack() : HostStack{}};
   if (kind == BlockKind::device) device_bytes_ += bytes;
   return begin;
 }

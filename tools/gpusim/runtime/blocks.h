@@ -18,7 +18,7 @@ struct Block {
   BlockKind kind;
   std::size_t bytes;
   unsigned flags = 0;  // of cudaHostAlloc
-  HostStack stack;     // of the call that made it, in check mode
+  HostStack stack;     // of the call that made it, where leaks are reported
 };
 
 class Blocks {

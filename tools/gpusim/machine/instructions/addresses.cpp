@@ -16,6 +16,25 @@ GPUSIM_INLINE Pattern pattern_of(const std::uint64_t* address, unsigned bytes) {
   return strides == 0 ? Pattern::consecutive : differences == 0 ? Pattern::uniform : Pattern::scattered;
 }
 
+// What the observer sees of an access; check mode looks at the lanes one by one only where these tell it to.
+MemoryAccess describe(const Op* op, Space space, Access access, unsigned bytes, const Addresses& a,
+                      const std::byte* value) {
+  MemoryAccess result{op, access, space, a.mask, bytes, a.address, a.pointer, value};
+  std::uint64_t lowest = ~std::uint64_t{0}, highest = 0, bits = 0;
+  for (unsigned l = 0; l < warp_size; ++l) {
+    const std::uint64_t address = a.address[l];
+    const bool is_here = bit(a.mask, l);
+    lowest = is_here && address < lowest ? address : lowest;
+    highest = is_here && address > highest ? address : highest;
+    bits |= is_here ? address : 0;
+  }
+  result.lowest = lowest;
+  result.highest = highest;
+  result.bits = bits;
+  result.is_consecutive = a.mask == all_lanes && pattern_of(a.address, bytes) == Pattern::consecutive;
+  return result;
+}
+
 // One space; a.mask holds the lanes concerned, and afterwards those that may go through.
 bool resolve_in(const Op* op, Warp& warp, Space space, Access access, unsigned bytes, Addresses& a,
                 const std::byte* value) {
@@ -44,7 +63,7 @@ bool resolve_in(const Op* op, Warp& warp, Space space, Access access, unsigned b
     a.pointer[l] = reinterpret_cast<std::byte*>(reinterpret_cast<std::uint64_t>(base) + a.address[l] + l * lane_stride);
   }
   if (warp.block->observer != nullptr) [[unlikely]] {
-    a.mask = warp.block->observer->access(warp, {op, access, space, a.mask, bytes, a.address, a.pointer, value});
+    a.mask = warp.block->observer->access(warp, describe(op, space, access, bytes, a, value));
   }
   // The checks come in one piece for all lanes; which lane it was is found out when there was one.
   const std::uint64_t room = end - begin - bytes;

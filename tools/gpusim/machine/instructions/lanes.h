@@ -10,7 +10,7 @@
 #include <cstring>
 
 #if defined(__SSE2__)
-#include <immintrin.h>
+#include <emmintrin.h>  // not immintrin.h, which takes longer to read than most files here take to compile
 #endif
 
 #include "tools/gpusim/machine/instruction_set.h"
@@ -27,7 +27,10 @@ namespace gpusim::GPUSIM_TARGET {
 // One bit of each lane's byte (0 or 255).
 GPUSIM_INLINE std::uint32_t pack(const std::uint8_t* lane) {
 #if defined(__AVX2__)
-  return static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane))));
+  using Bytes [[gnu::vector_size(warp_size)]] = char;
+  Bytes bytes;
+  std::memcpy(&bytes, lane, sizeof bytes);
+  return static_cast<std::uint32_t>(__builtin_ia32_pmovmskb256(bytes));
 #elif defined(__SSE2__)
   const auto half = [&](int i) {
     return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lane + i))));
