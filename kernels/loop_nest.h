@@ -26,9 +26,9 @@ struct LoopNest {
 // every view are merged, so a dense block of any rank has one axis. In LoopOrder::any the loop runs through the memory of
 // views[leader] in order. Only the first `count` views are looked at.
 template <std::size_t N, class Contains>
-LoopNest<N> loop_nest(const std::array<View, N>& views, LoopOrder order, std::size_t leader, Contains&& contains,
-                      std::size_t count = N) {
-  const View& lead = views[leader];
+LoopNest<N> loop_nest_of(const std::array<const View*, N>& views, LoopOrder order, std::size_t leader,
+                         Contains&& contains, std::size_t count = N) {
+  const View& lead = *views[leader];
   int axes[max_rank];
   int axis_count = 0;
   for (int axis = 0; axis < lead.rank; ++axis) {
@@ -45,13 +45,13 @@ LoopNest<N> loop_nest(const std::array<View, N>& views, LoopOrder order, std::si
     const std::int64_t length = lead.shape[axes[i]];
     bool merges = nest.rank > 0;
     for (std::size_t v = 0; v < count && merges; ++v) {
-      merges = nest.strides[v][nest.rank - 1] == views[v].strides[axes[i]] * length;
+      merges = nest.strides[v][nest.rank - 1] == views[v]->strides[axes[i]] * length;
     }
     if (merges)
       nest.shape[nest.rank - 1] *= length;
     else
       nest.shape[nest.rank++] = length;
-    for (std::size_t v = 0; v < count; ++v) nest.strides[v][nest.rank - 1] = views[v].strides[axes[i]];
+    for (std::size_t v = 0; v < count; ++v) nest.strides[v][nest.rank - 1] = views[v]->strides[axes[i]];
   }
   if (nest.rank == 0) {  // a single element
     nest.rank = 1;
@@ -59,6 +59,13 @@ LoopNest<N> loop_nest(const std::array<View, N>& views, LoopOrder order, std::si
     for (std::size_t v = 0; v < count; ++v) nest.strides[v][0] = 1;
   }
   return nest;
+}
+
+template <std::size_t N, class Contains>
+LoopNest<N> loop_nest(const std::array<View, N>& views, LoopOrder order, std::size_t leader, Contains&& contains) {
+  std::array<const View*, N> pointers;
+  for (std::size_t v = 0; v < N; ++v) pointers[v] = &views[v];
+  return loop_nest_of(pointers, order, leader, contains);
 }
 
 template <std::size_t N>

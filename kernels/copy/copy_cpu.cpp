@@ -11,8 +11,6 @@ namespace {
 
 constexpr auto cpu = DeviceType::cpu;
 
-using WritableTypes = Types<float, double, std::int32_t, std::int64_t, std::uint8_t, bool>;
-
 // ---- copy
 
 template <class To, class From>
@@ -30,8 +28,8 @@ void copy_reference(View from, View to, Stream) {
     });
     return;
   }
-  with_readable_type(from.dtype, [&]<class From>(From) {
-    with_compute_type(WritableTypes{}, to.dtype, [&]<class To>(To) {
+  with_compute_type(AllComputeTypes{}, from.dtype, [&]<class From>(From) {
+    with_compute_type(AllComputeTypes{}, to.dtype, [&]<class To>(To) {
       map_blocks<To, From>(LoopOrder::any, to, {from}, &convert_block<To, From>);
     });
   });
@@ -114,7 +112,7 @@ const Register register_copy_blocked{copy, cpu, "blocked", &copy_blocked, is_def
 // ---- fill, iota
 
 void fill_reference(View y, double value, Stream) {
-  with_compute_type(WritableTypes{}, y.dtype, [&]<class C>(C) {
+  with_compute_type(AllComputeTypes{}, y.dtype, [&]<class C>(C) {
     const C converted = convert<C>(value);
     map_blocks<C>(LoopOrder::any, y, {}, [=](std::int64_t, std::int64_t n, C* y) { std::fill(y, y + n, converted); });
   });

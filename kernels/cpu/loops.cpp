@@ -118,10 +118,10 @@ void map_erased_blocks(LoopOrder order, std::size_t inputs, const View& y, const
                        const std::size_t* value_sizes, ErasedBlock block) {
   const std::int64_t size = y.size();
   if (size == 0) return;
-  std::array<View, max_operands> views;
-  std::copy(x, x + inputs, views.begin());
-  views[inputs] = y;
-  const LoopNest<max_operands> nest = loop_nest(views, order, inputs, [](int) { return true; }, inputs + 1);
+  std::array<const View*, max_operands> views;
+  for (std::size_t v = 0; v < inputs; ++v) views[v] = &x[v];
+  views[inputs] = &y;
+  const auto nest = loop_nest_of(views, order, inputs, [](int) { return true; }, inputs + 1);
   // Blocks end where runs of the inner axis do, as long as a run is worth a block; short runs share one, whole runs
   // each.
   const std::int64_t inner = nest.shape[nest.rank - 1];
@@ -132,8 +132,8 @@ void map_erased_blocks(LoopOrder order, std::size_t inputs, const View& y, const
   parallel_for(size, chunk_elements / unit * unit, [&](std::int64_t begin, std::int64_t end) {
     LoopOperand operands[max_operands];
     for (std::size_t v = 0; v <= inputs; ++v) {
-      const ElementFormat& format = element_format(views[v].dtype, value_sizes[v]);
-      operands[v].place(views[v].data, format, nest.strides[v], nest.shape, nest.rank);
+      const ElementFormat& format = element_format(views[v]->dtype, value_sizes[v]);
+      operands[v].place(views[v]->data, format, nest.strides[v], nest.shape, nest.rank);
     }
     LoopOperand& output = operands[inputs];
     LoopCursor at(nest.shape, nest.rank, begin);

@@ -107,11 +107,6 @@ void with_compute_type(Types<T...> types, Dtype dtype, Body&& body) {
 using FloatingComputeTypes = Types<float, double>;
 using SignedComputeTypes = Types<float, double, std::int32_t, std::int64_t>;
 using NumericComputeTypes = Types<float, double, std::int32_t, std::int64_t, std::uint8_t>;
-
-// To read elements of every dtype: a boolean is read as the byte that it is.
-template <class Body>
-void with_readable_type(Dtype dtype, Body&& body) {
-  with_compute_type(NumericComputeTypes{}, dtype == Dtype::boolean ? Dtype::u8 : dtype, body);
-}
+using AllComputeTypes = Types<float, double, std::int32_t, std::int64_t, std::uint8_t, bool>;
 
 }  // namespace heed::kernels

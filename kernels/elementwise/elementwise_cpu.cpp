@@ -35,8 +35,9 @@ void unary(View x, View y, Stream) {
 
 template <auto op, class ComputeTypes>
 void binary(View a, View b, View y, Stream) {
-  with_compute_type(ComputeTypes{}, a.dtype,
-                    [&]<class C>(C) { map_blocks<C, C, C>(LoopOrder::any, y, {a, b}, &binary_block<op, C>); });
+  with_compute_type(ComputeTypes{}, a.dtype, [&]<class C>(C) {
+    map_blocks<C, C, C>(LoopOrder::any, y, {a, b}, &binary_block<op, C>);
+  });
 }
 
 bool computes_in_f32(const View& x) {
@@ -146,8 +147,8 @@ struct RegisterBinary {
 
 const RegisterUnary<[](auto x) { return negated(x); }, &SimdBlocks::neg, SignedComputeTypes> register_neg{neg};
 const RegisterUnary<[](auto x) { return magnitude(x); }, &SimdBlocks::abs, SignedComputeTypes> register_abs{abs};
-const RegisterUnary<[](auto x) { return x < 0 ? decltype(x)(0) : x; }, &SimdBlocks::relu, SignedComputeTypes> register_relu{
-    relu};
+const RegisterUnary<[](auto x) { return x < 0 ? decltype(x)(0) : x; }, &SimdBlocks::relu, SignedComputeTypes>
+    register_relu{relu};
 const RegisterUnary<[](auto x) { return std::exp(x); }, &SimdBlocks::exp> register_exp{exp};
 const RegisterUnary<[](auto x) { return std::log(x); }, &SimdBlocks::log> register_log{log};
 const RegisterUnary<[](auto x) { return std::sqrt(x); }, &SimdBlocks::sqrt> register_sqrt{sqrt};
@@ -167,9 +168,11 @@ const RegisterBinary<[](auto a, auto b) { return wrapping(a) * wrapping(b); }, &
     register_mul{mul};
 const RegisterBinary<[](auto a, auto b) { return a / b; }, &SimdBlocks::div> register_div{div};
 // No vector code: the library's powf is as fast as exp(b log a) in f64 vectors turned out to be.
-const Register register_pow{pow, cpu, "reference", &binary<[](auto a, auto b) { return std::pow(a, b); }, FloatingComputeTypes>, is_default};
+const Register register_pow{pow, cpu, "reference",
+                            &binary<[](auto a, auto b) { return std::pow(a, b); }, FloatingComputeTypes>, is_default};
 // a != a says that a is NaN; when b is, no comparison holds and b is taken.
-const RegisterBinary<[](auto a, auto b) { return (a > b || a != a ? a : b); }, &SimdBlocks::maximum, NumericComputeTypes>
+const RegisterBinary<[](auto a, auto b) { return (a > b || a != a ? a : b); }, &SimdBlocks::maximum,
+                     NumericComputeTypes>
     register_maximum{maximum};
 const RegisterBinary<[](auto a, auto b) { return a < b || a != a ? a : b; }, &SimdBlocks::minimum, NumericComputeTypes>
     register_minimum{minimum};

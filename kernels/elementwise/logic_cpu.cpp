@@ -23,14 +23,15 @@ void binary_block(std::int64_t, std::int64_t n, bool* y, const C* a, const C* b)
 
 template <auto op>
 void unary_predicate(View x, View y, Stream) {
-  with_readable_type(x.dtype,
-                     [&]<class C>(C) { map_blocks<bool, C>(LoopOrder::any, y, {x}, &unary_block<op, C>); });
+  with_compute_type(AllComputeTypes{}, x.dtype,
+                    [&]<class C>(C) { map_blocks<bool, C>(LoopOrder::any, y, {x}, &unary_block<op, C>); });
 }
 
 template <auto op>
 void predicate(View a, View b, View y, Stream) {
-  with_readable_type(a.dtype,
-                     [&]<class C>(C) { map_blocks<bool, C, C>(LoopOrder::any, y, {a, b}, &binary_block<op, C>); });
+  with_compute_type(AllComputeTypes{}, a.dtype, [&]<class C>(C) {
+    map_blocks<bool, C, C>(LoopOrder::any, y, {a, b}, &binary_block<op, C>);
+  });
 }
 
 template <auto op>

@@ -138,7 +138,7 @@ void draw_normal(const View& y, const Draw& draw) {
 
 void draw_bernoulli(const View& y, double p, const Draw& draw) {
   const std::uint32_t threshold = bernoulli_threshold(p);
-  with_readable_type(y.dtype, [&]<class C>(C) {
+  with_compute_type(AllComputeTypes{}, y.dtype, [&]<class C>(C) {
     map_words<C>(y, draw, [=](std::uint32_t word) { return static_cast<C>((word >> 8) < threshold); });
   });
 }

@@ -1,12 +1,10 @@
-// The reductions as plainly as they can be said: every element of y meets its elements of x one by one. They come in
-// contiguous blocks (kernels/cpu/loops.h), so the walk over the axes is compiled once, and a reduction is a fold over
-// plain memory.
-#include <cstddef>
-#include <new>
-#include <type_traits>
+// The reductions as plainly as they can be said: every element of y walks over its elements of x. The way over y is
+// compiled once; a fold is a function for each accumulator and type, called through a pointer for a batch of y's elements.
+#include <array>
 
-#include "kernels/cpu/loops.h"
+#include "kernels/cpu/index_space.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/dtypes.h"
 #include "kernels/reduce/accumulators.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/reduce/reference.h"
@@ -14,91 +12,87 @@
 namespace heed::kernels {
 namespace {
 
-// An accumulator (accumulators.h) without its type.
-struct Fold {
-  std::size_t input_size, output_size;
-  void (*start)(void* accumulator);
-  void (*add)(void* accumulator, const void* x, std::int64_t n);
-  void (*finish)(const void* accumulator, void* result);
+// Some elements of y, by their offsets, and where in x those begin that are folded into them.
+struct Elements {
+  const View &x, &y;
+  const std::array<std::int64_t, 2>* at;
+  std::int64_t count;
 };
 
-inline constexpr std::size_t largest_accumulator = 32;
+// Where a line along the fastest axis begins.
+std::int64_t offset_of_line(const LoopNest<1>& nest, std::int64_t line) {
+  std::int64_t offset = 0;
+  for (int axis = nest.rank - 2; axis >= 0 && line > 0; line /= nest.shape[axis--])
+    offset += line % nest.shape[axis] * nest.strides[0][axis];
+  return offset;
+}
 
-template <class Accumulator, class C>
-constexpr Fold fold_of{
-    sizeof(C), sizeof(typename Accumulator::Output), [](void* accumulator) { new (accumulator) Accumulator; },
-    [](void* accumulator, const void* x, std::int64_t n) {
-      static_assert(sizeof(Accumulator) <= largest_accumulator && std::is_trivially_destructible_v<Accumulator>);
-      Accumulator sum = *static_cast<Accumulator*>(accumulator);
-      for (std::int64_t i = 0; i < n; ++i) sum.add(static_cast<const C*>(x)[i]);
-      *static_cast<Accumulator*>(accumulator) = sum;
-    },
-    [](const void* accumulator, void* result) {
-      *static_cast<typename Accumulator::Output*>(result) = static_cast<const Accumulator*>(accumulator)->result();
-    }};
-
-void reduce(const View& x, const View& y, const Fold& fold) {
-  const auto kept = loop_nest<2>({x, y}, LoopOrder::any, 0, [&](int axis) { return y.shape[axis] != 1; });
-  const auto reduced = loop_nest<1>({x}, LoopOrder::any, 0, [&](int axis) { return y.shape[axis] == 1; });
-  const ElementFormat &x_format = element_format(x.dtype, fold.input_size),
-                      &y_format = element_format(y.dtype, fold.output_size);
-  std::int64_t size = 1;
-  for (int axis = 0; axis < reduced.rank; ++axis) size *= reduced.shape[axis];
-  parallel_for(y.size(), 1 + 16384 / (size + 1), [&](std::int64_t begin, std::int64_t end) {
-    LoopOperand elements;
-    LoopCursor output(kept.shape, kept.rank, begin);
-    for (; begin < end; ++begin, output.advance_in_run(1)) {
-      alignas(std::max_align_t) std::byte accumulator[largest_accumulator], result[sizeof(double)];
-      fold.start(accumulator);
-      std::byte* const from = x.as<std::byte>() + output.offset(kept.strides[0]) * x_format.size;
-      elements.place(from, x_format, reduced.strides[0], reduced.shape, reduced.rank);
-      for (std::int64_t done = 0, n; done < size; done += n) {
-        n = std::min(size - done, block_elements);
-        fold.add(accumulator, elements.load(LoopCursor(reduced.shape, reduced.rank, done), n), n);
-      }
-      fold.finish(accumulator, result);
-      y_format.store(result, 1, output, kept.strides[1], y.as<std::byte>());
+template <class T, class Accumulator>
+void fold(const Elements& elements, const LoopNest<1>& reduced, std::int64_t lines) {
+  const std::int64_t n = reduced.shape[reduced.rank - 1], stride = reduced.strides[0][reduced.rank - 1];
+  for (std::int64_t i = 0; i < elements.count; ++i) {
+    Accumulator accumulator;
+    const T* const from = elements.x.as<const T>() + elements.at[i][0];
+    for (std::int64_t line = 0; line < lines; ++line) {
+      const T* const x = from + offset_of_line(reduced, line);
+      for (std::int64_t j = 0; j < n; ++j) accumulator.add(static_cast<Compute<T>>(x[j * stride]));
     }
+    elements.y.as<typename Accumulator::Output>()[elements.at[i][1]] = accumulator.result();
+  }
+}
+
+void reduce(const View& x, const View& y, void (*fold)(const Elements&, const LoopNest<1>&, std::int64_t)) {
+  const IndexSpace<2> kept({x, y}, [&](int axis) { return y.shape[axis] != 1; });
+  const auto reduced = loop_nest<1>({x}, LoopOrder::any, 0, [&](int axis) { return y.shape[axis] == 1; });
+  std::int64_t lines = 1;
+  for (int axis = 0; axis < reduced.rank - 1; ++axis) lines *= reduced.shape[axis];
+  const std::int64_t size = lines * reduced.shape[reduced.rank - 1];
+  parallel_for(kept.size(), 1 + 16384 / (size + 1), [&](std::int64_t begin, std::int64_t end) {
+    kept.walk_batches(begin, end, [&](const auto* at, std::int64_t count) { fold({x, y, at, count}, reduced, lines); });
   });
 }
 
-template <template <class> class Accumulator, class ComputeTypes>
-void reduce_as(const View& x, const View& y) {
-  const Dtype dtype = x.dtype == Dtype::boolean ? Dtype::u8 : x.dtype;  // a boolean is read as the byte that it is
-  with_compute_type(ComputeTypes{}, dtype, [&]<class C>(C) { reduce(x, y, fold_of<Accumulator<C>, C>); });
+template <template <class> class Accumulator>
+void reduce_floating(const View& x, const View& y) {
+  with_floating_type(x.dtype, [&]<class T>(T) { reduce(x, y, &fold<T, Accumulator<T>>); });
+}
+
+template <template <class> class Accumulator>
+void reduce_every(const View& x, const View& y) {
+  with_type(x.dtype, [&]<class T>(T) { reduce(x, y, &fold<T, Accumulator<T>>); });
 }
 
 }  // namespace
 
 void sum_reference(View x, View y, Stream) {
-  reduce_as<SumOf, NumericComputeTypes>(x, y);
+  reduce_every<SumOf>(x, y);
 }
 void sum_of_squares_reference(View x, View y, Stream) {
-  reduce_as<SumOfSquaresOf, FloatingComputeTypes>(x, y);
+  reduce_floating<SumOfSquaresOf>(x, y);
 }
 void max_reference(View x, View y, Stream) {
-  reduce_as<MaxOf, NumericComputeTypes>(x, y);
+  reduce_every<MaxOf>(x, y);
 }
 void min_reference(View x, View y, Stream) {
-  reduce_as<MinOf, NumericComputeTypes>(x, y);
+  reduce_every<MinOf>(x, y);
 }
 void log_sum_exp_reference(View x, View y, Stream) {
-  reduce_as<LogSumExpOf, FloatingComputeTypes>(x, y);
+  reduce_floating<LogSumExpOf>(x, y);
 }
 void argmax_reference(View x, View y, Stream) {
-  reduce_as<ArgmaxOf, NumericComputeTypes>(x, y);
+  reduce_every<ArgmaxOf>(x, y);
 }
 void argmin_reference(View x, View y, Stream) {
-  reduce_as<ArgminOf, NumericComputeTypes>(x, y);
+  reduce_every<ArgminOf>(x, y);
 }
 
 namespace {
 
 void any(View x, View y, Stream) {
-  reduce_as<AnyOf, NumericComputeTypes>(x, y);
+  reduce_every<AnyOf>(x, y);
 }
 void all(View x, View y, Stream) {
-  reduce_as<AllOf, NumericComputeTypes>(x, y);
+  reduce_every<AllOf>(x, y);
 }
 
 const Register register_sum{reduce_sum, DeviceType::cpu, "reference", &sum_reference};

@@ -115,8 +115,9 @@ void fold_line(LogSumExpFold, const float* x, std::int64_t n, LogSumExpOf<float>
 template <class Fold>
 HWY_INLINE void fold_lines(const float* x, const LineOffsets* offsets, std::int64_t lines, std::int64_t width,
                            float* result) {
-  for_vectors(0, width,
-              [&](auto d, std::int64_t i) HWY_ATTR { hn::StoreU(Fold::load(d, x + offsets[0][0] + i), d, result + i); });
+  for_vectors(0, width, [&](auto d, std::int64_t i) HWY_ATTR {
+    hn::StoreU(Fold::load(d, x + offsets[0][0] + i), d, result + i);
+  });
   std::int64_t line = 1;
   for (; line + 4 <= lines; line += 4) {
     const float *x0 = x + offsets[line][0], *x1 = x + offsets[line + 1][0];
@@ -239,8 +240,7 @@ template <class A>
 constexpr AccumulatorType accumulator_type{
     sizeof(A), [](void* accumulators, std::int64_t count) { std::fill_n(static_cast<A*>(accumulators), count, A{}); },
     [](void* accumulators, const void* later, std::int64_t count) {
-      for (std::int64_t i = 0; i < count; ++i)
-        static_cast<A*>(accumulators)[i].merge(static_cast<const A*>(later)[i]);
+      for (std::int64_t i = 0; i < count; ++i) static_cast<A*>(accumulators)[i].merge(static_cast<const A*>(later)[i]);
     },
     [](const void* accumulators, std::int64_t count, float* y, std::int64_t stride) {
       for (std::int64_t i = 0; i < count; ++i) y[i * stride] = static_cast<const A*>(accumulators)[i].result();
@@ -264,9 +264,8 @@ constexpr std::int64_t segment_length = 16384;
 void reduce_single_lines(RowsFunction rows, const View& x, const View& y, const Axes& axes) {
   const std::int64_t n = axes.reduced.inner_length();
   parallel_for(axes.kept.size(), 1 + segment_length / (n + 1), [&](std::int64_t begin, std::int64_t end) {
-    axes.kept.walk_batches(begin, end, [&](const RowOffsets* at, std::int64_t count) {
-      rows(x.as<const float>(), at, count, n, y.data);
-    });
+    axes.kept.walk_batches(
+        begin, end, [&](const RowOffsets* at, std::int64_t count) { rows(x.as<const float>(), at, count, n, y.data); });
   });
 }
 
