@@ -4,6 +4,7 @@
 
 #include "kernels/convert.h"
 #include "kernels/cpu/loops.h"
+#include "kernels/cpu/parallel.h"
 
 namespace heed::kernels {
 namespace {
@@ -12,27 +13,24 @@ constexpr auto cpu = DeviceType::cpu;
 
 // ---- copy
 
+template <class To, class From>
+void convert_block(std::int64_t, std::int64_t n, To* to, const From* from) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = convert<To>(from[i]);
+}
+
 // "reference": element by element through the general loop; the only variant that converts.
 void copy_reference(View from, View to, Stream) {
   if (from.dtype == to.dtype) {
-    with_width(to.dtype, [&](auto element) {
-      using T = decltype(element);
+    with_width(to.dtype, [&]<class T>(T) {
       map_blocks<T, T>(LoopOrder::any, to, {from}, [](std::int64_t, std::int64_t n, T* to, const T* from) {
         if (to != from) std::copy(from, from + n, to);
       });
     });
     return;
   }
-  with_type(from.dtype, [&](auto source) {
-    using From = decltype(source);
-    with_type(to.dtype, [&](auto elemento) {
-      using To = decltype(elemento);
-      if constexpr (!std::is_same_v<From, To>) {
-        map_blocks<To, From>(LoopOrder::any, to, {from},
-                             [](std::int64_t, std::int64_t n, Compute<To>* to, const Compute<From>* from) {
-                               for (std::int64_t i = 0; i < n; ++i) to[i] = convert<Compute<To>>(from[i]);
-                             });
-      }
+  with_compute_type(AllComputeTypes{}, from.dtype, [&]<class From>(From) {
+    with_compute_type(AllComputeTypes{}, to.dtype, [&]<class To>(To) {
+      map_blocks<To, From>(LoopOrder::any, to, {from}, &convert_block<To, From>);
     });
   });
 }
@@ -101,10 +99,7 @@ void copy_blocked(View from, View to, Stream stream) {
   if (from.dtype == to.dtype && to.size() > 0) {
     const LoopNest<2> nest = loop_nest<2>({from, to}, LoopOrder::any, 1);
     if (const int axis = transposed_axis(nest); axis >= 0) {
-      with_width(to.dtype, [&](auto element) {
-        using T = decltype(element);
-        copy_transposed<T>(from, to, nest, axis);
-      });
+      with_width(to.dtype, [&]<class T>(T) { copy_transposed<T>(from, to, nest, axis); });
       return;
     }
   }
@@ -117,20 +112,16 @@ const Register register_copy_blocked{copy, cpu, "blocked", &copy_blocked, is_def
 // ---- fill, iota
 
 void fill_reference(View y, double value, Stream) {
-  with_type(y.dtype, [&](auto element) {
-    using T = decltype(element);
-    using C = Compute<T>;
+  with_compute_type(AllComputeTypes{}, y.dtype, [&]<class C>(C) {
     const C converted = convert<C>(value);
-    map_blocks<T>(LoopOrder::any, y, {}, [=](std::int64_t, std::int64_t n, C* y) { std::fill(y, y + n, converted); });
+    map_blocks<C>(LoopOrder::any, y, {}, [=](std::int64_t, std::int64_t n, C* y) { std::fill(y, y + n, converted); });
   });
 }
 const Register register_fill{fill, cpu, "reference", &fill_reference, is_default};
 
 void iota_reference(View y, double start, double step, Stream) {
-  with_type(NumericTypes{}, y.dtype, [&](auto element) {
-    using T = decltype(element);
-    using C = Compute<T>;
-    map_blocks<T>(LoopOrder::logical, y, {}, [=](std::int64_t position, std::int64_t n, C* y) {
+  with_compute_type(NumericComputeTypes{}, y.dtype, [&]<class C>(C) {
+    map_blocks<C>(LoopOrder::logical, y, {}, [=](std::int64_t position, std::int64_t n, C* y) {
       if constexpr (std::is_integral_v<C>) {
         const auto first = static_cast<std::uint64_t>(convert<std::int64_t>(start));  // unsigned: wraps without fuss
         const auto by = static_cast<std::uint64_t>(convert<std::int64_t>(step));
@@ -150,8 +141,7 @@ void triangle_reference(View x, View y, std::int64_t diagonal, bool upper, Strea
   const std::int64_t rows = y.shape[y.rank - 2], columns = y.shape[y.rank - 1];
   if (y.size() == 0) return;
   const std::int64_t x_stride = x.strides[y.rank - 1], y_stride = y.strides[y.rank - 1];
-  with_width(y.dtype, [&](auto element) {
-    using T = decltype(element);
+  with_width(y.dtype, [&]<class T>(T) {
     parallel_for(y.size() / columns, std::max<std::int64_t>(chunk_elements / columns, 1),
                  [&](std::int64_t begin, std::int64_t end) {
                    LoopCursor at(y.shape, y.rank - 1, begin);

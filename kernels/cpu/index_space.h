@@ -10,6 +10,8 @@
 
 namespace heed::kernels {
 
+inline constexpr std::int64_t index_batch = 64;
+
 // Runs along the memory of the first view. For kernels that do not care in which order they meet the positions.
 template <std::size_t N>
 class IndexSpace {
@@ -65,6 +67,21 @@ class IndexSpace {
         ++index[i - 1];
       }
     }
+  }
+
+  // The same positions in batches: visit(offsets, count) for index_batch of them at a time, or what is left. What is done
+  // with a batch can be a plain function, called through a pointer, with the walk compiled once for all of them.
+  template <class Visit>
+  void walk_batches(std::int64_t first, std::int64_t last, Visit&& visit) const {
+    Offsets batch[index_batch];
+    std::int64_t count = 0;
+    walk(first, last, [&](const Offsets& at) {
+      batch[count++] = at;
+      if (count < index_batch) return;
+      visit(static_cast<const Offsets*>(batch), count);
+      count = 0;
+    });
+    if (count > 0) visit(static_cast<const Offsets*>(batch), count);
   }
 
  private:

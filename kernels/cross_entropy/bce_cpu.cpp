@@ -80,11 +80,12 @@ void bce_backward_reference(std::int64_t, std::int64_t n, C* dx, const C* x, con
 }
 
 // `weights`, or where there are none a view of ones in x's shape.
-template <class T>
-View or_ones(const View& weights, const View& x, T& one) {
+template <class C>
+View or_ones(const View& weights, const View& x, C& one) {
   if (weights.data != nullptr) return weights;
   View ones = x;
   ones.data = &one;
+  ones.dtype = dtype_of<C>();
   for (std::int64_t& stride : ones.strides) stride = 0;
   return ones;
 }
@@ -92,22 +93,22 @@ View or_ones(const View& weights, const View& x, T& one) {
 // float, or a half computed as float, goes to the vector code where there is any; double to the definition.
 template <bool simd>
 void forward(View x, View target, View weight, View pos_weight, View losses, Stream) {
-  with_floating_type(x.dtype, [&]<class T>(T) {
-    auto block = &bce_forward_reference<Compute<T>>;
-    if constexpr (simd && !std::is_same_v<T, double>) block = HWY_DYNAMIC_DISPATCH(bce_forward_block);
-    T one(1);
-    map_blocks<T, T, T, T, T>(LoopOrder::any, losses, {x, target, or_ones(weight, x, one), or_ones(pos_weight, x, one)},
+  with_compute_type(FloatingComputeTypes{}, x.dtype, [&]<class C>(C) {
+    auto block = &bce_forward_reference<C>;
+    if constexpr (simd && std::is_same_v<C, float>) block = HWY_DYNAMIC_DISPATCH(bce_forward_block);
+    C one = 1;
+    map_blocks<C, C, C, C, C>(LoopOrder::any, losses, {x, target, or_ones(weight, x, one), or_ones(pos_weight, x, one)},
                               block);
   });
 }
 
 template <bool simd>
 void backward(View x, View target, View weight, View pos_weight, View dlosses, View dx, Stream) {
-  with_floating_type(x.dtype, [&]<class T>(T) {
-    auto block = &bce_backward_reference<Compute<T>>;
-    if constexpr (simd && !std::is_same_v<T, double>) block = HWY_DYNAMIC_DISPATCH(bce_backward_block);
-    T one(1);
-    map_blocks<T, T, T, T, T, T>(LoopOrder::any, dx,
+  with_compute_type(FloatingComputeTypes{}, x.dtype, [&]<class C>(C) {
+    auto block = &bce_backward_reference<C>;
+    if constexpr (simd && std::is_same_v<C, float>) block = HWY_DYNAMIC_DISPATCH(bce_backward_block);
+    C one = 1;
+    map_blocks<C, C, C, C, C, C>(LoopOrder::any, dx,
                                  {x, target, or_ones(weight, x, one), or_ones(pos_weight, x, one), dlosses}, block);
   });
 }

@@ -15,56 +15,45 @@ constexpr auto cpu = DeviceType::cpu;
 
 // ---- The loops. ivdep: an input may be the output's own memory, and even then no iteration depends on another.
 
-template <auto op, class X, class Y>
-void unary_block(std::int64_t, std::int64_t n, Y* y, const X* x) {
+template <auto op, class C>
+void unary_block(std::int64_t, std::int64_t n, C* y, const C* x) {
 #pragma GCC ivdep
-  for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<Y>(op(x[i]));
+  for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<C>(op(x[i]));
 }
 
-template <auto op, class X, class Y>
-void binary_block(std::int64_t, std::int64_t n, Y* y, const X* a, const X* b) {
+template <auto op, class C>
+void binary_block(std::int64_t, std::int64_t n, C* y, const C* a, const C* b) {
 #pragma GCC ivdep
-  for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<Y>(op(a[i], b[i]));
+  for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<C>(op(a[i], b[i]));
 }
 
-template <auto op, class TypeList = FloatingTypes>
+template <auto op, class ComputeTypes>
 void unary(View x, View y, Stream) {
-  with_type(TypeList{}, x.dtype, [&](auto element) {
-    using T = decltype(element);
-    map_blocks<T, T>(LoopOrder::any, y, {x}, &unary_block<op, Compute<T>, Compute<T>>);
-  });
+  with_compute_type(ComputeTypes{}, x.dtype,
+                    [&]<class C>(C) { map_blocks<C, C>(LoopOrder::any, y, {x}, &unary_block<op, C>); });
 }
 
-template <auto op, class TypeList = FloatingTypes>
+template <auto op, class ComputeTypes>
 void binary(View a, View b, View y, Stream) {
-  with_type(TypeList{}, a.dtype, [&](auto element) {
-    using T = decltype(element);
-    map_blocks<T, T, T>(LoopOrder::any, y, {a, b}, &binary_block<op, Compute<T>, Compute<T>>);
+  with_compute_type(ComputeTypes{}, a.dtype, [&]<class C>(C) {
+    map_blocks<C, C, C>(LoopOrder::any, y, {a, b}, &binary_block<op, C>);
   });
 }
 
-template <auto op, UnaryBlock SimdBlocks::*block, class TypeList>
-void unary_simd(View x, View y, Stream stream) {
-  if (x.dtype == Dtype::f32)
-    map_blocks<float, float>(LoopOrder::any, y, {x}, simd_blocks().*block);
-  else if (x.dtype == Dtype::bf16)
-    map_blocks<BFloat16, BFloat16>(LoopOrder::any, y, {x}, simd_blocks().*block);
-  else if (x.dtype == Dtype::f16)
-    map_blocks<Float16, Float16>(LoopOrder::any, y, {x}, simd_blocks().*block);
-  else
-    unary<op, TypeList>(x, y, stream);
+bool computes_in_f32(const View& x) {
+  return x.dtype == Dtype::f32 || is_half(x.dtype);
 }
 
-template <auto op, BinaryBlock SimdBlocks::*block, class TypeList>
+template <auto op, UnaryBlock SimdBlocks::*block, class ComputeTypes>
+void unary_simd(View x, View y, Stream stream) {
+  if (!computes_in_f32(x)) return unary<op, ComputeTypes>(x, y, stream);
+  map_blocks<float, float>(LoopOrder::any, y, {x}, simd_blocks().*block);
+}
+
+template <auto op, BinaryBlock SimdBlocks::*block, class ComputeTypes>
 void binary_simd(View a, View b, View y, Stream stream) {
-  if (a.dtype == Dtype::f32)
-    map_blocks<float, float, float>(LoopOrder::any, y, {a, b}, simd_blocks().*block);
-  else if (a.dtype == Dtype::bf16)
-    map_blocks<BFloat16, BFloat16, BFloat16>(LoopOrder::any, y, {a, b}, simd_blocks().*block);
-  else if (a.dtype == Dtype::f16)
-    map_blocks<Float16, Float16, Float16>(LoopOrder::any, y, {a, b}, simd_blocks().*block);
-  else
-    binary<op, TypeList>(a, b, y, stream);
+  if (!computes_in_f32(a)) return binary<op, ComputeTypes>(a, b, y, stream);
+  map_blocks<float, float, float>(LoopOrder::any, y, {a, b}, simd_blocks().*block);
 }
 
 // ---- Formulas used more than once.
@@ -140,26 +129,26 @@ T silu_slope(T x) {
 
 // ---- The operations.
 
-template <auto op, auto simd, class TypeList = FloatingTypes>
+template <auto op, auto simd, class ComputeTypes = FloatingComputeTypes>
 struct RegisterUnary {
   explicit RegisterUnary(Kernel<Unary>& slot) {
-    Register(slot, cpu, "reference", &unary<op, TypeList>);
-    Register(slot, cpu, "simd", &unary_simd<op, simd, TypeList>, is_default);
+    Register(slot, cpu, "reference", &unary<op, ComputeTypes>);
+    Register(slot, cpu, "simd", &unary_simd<op, simd, ComputeTypes>, is_default);
   }
 };
 
-template <auto op, auto simd, class TypeList = FloatingTypes>
+template <auto op, auto simd, class ComputeTypes = FloatingComputeTypes>
 struct RegisterBinary {
   explicit RegisterBinary(Kernel<Binary>& slot) {
-    Register(slot, cpu, "reference", &binary<op, TypeList>);
-    Register(slot, cpu, "simd", &binary_simd<op, simd, TypeList>, is_default);
+    Register(slot, cpu, "reference", &binary<op, ComputeTypes>);
+    Register(slot, cpu, "simd", &binary_simd<op, simd, ComputeTypes>, is_default);
   }
 };
 
-const RegisterUnary<[](auto x) { return negated(x); }, &SimdBlocks::neg, SignedTypes> register_neg{neg};
-const RegisterUnary<[](auto x) { return magnitude(x); }, &SimdBlocks::abs, SignedTypes> register_abs{abs};
-const RegisterUnary<[](auto x) { return x < 0 ? decltype(x)(0) : x; }, &SimdBlocks::relu, SignedTypes> register_relu{
-    relu};
+const RegisterUnary<[](auto x) { return negated(x); }, &SimdBlocks::neg, SignedComputeTypes> register_neg{neg};
+const RegisterUnary<[](auto x) { return magnitude(x); }, &SimdBlocks::abs, SignedComputeTypes> register_abs{abs};
+const RegisterUnary<[](auto x) { return x < 0 ? decltype(x)(0) : x; }, &SimdBlocks::relu, SignedComputeTypes>
+    register_relu{relu};
 const RegisterUnary<[](auto x) { return std::exp(x); }, &SimdBlocks::exp> register_exp{exp};
 const RegisterUnary<[](auto x) { return std::log(x); }, &SimdBlocks::log> register_log{log};
 const RegisterUnary<[](auto x) { return std::sqrt(x); }, &SimdBlocks::sqrt> register_sqrt{sqrt};
@@ -171,19 +160,21 @@ const RegisterUnary<[](auto x) { return x * sigmoid_of(x); }, &SimdBlocks::silu>
 const RegisterUnary<[](auto x) { return x * normal_cdf(x); }, &SimdBlocks::gelu> register_gelu{gelu};
 const RegisterUnary<[](auto x) { return x * gelu_tanh_gate(x); }, &SimdBlocks::gelu_tanh> register_gelu_tanh{gelu_tanh};
 
-const RegisterBinary<[](auto a, auto b) { return wrapping(a) + wrapping(b); }, &SimdBlocks::add, NumericTypes>
+const RegisterBinary<[](auto a, auto b) { return wrapping(a) + wrapping(b); }, &SimdBlocks::add, NumericComputeTypes>
     register_add{add};
-const RegisterBinary<[](auto a, auto b) { return wrapping(a) - wrapping(b); }, &SimdBlocks::sub, NumericTypes>
+const RegisterBinary<[](auto a, auto b) { return wrapping(a) - wrapping(b); }, &SimdBlocks::sub, NumericComputeTypes>
     register_sub{sub};
-const RegisterBinary<[](auto a, auto b) { return wrapping(a) * wrapping(b); }, &SimdBlocks::mul, NumericTypes>
+const RegisterBinary<[](auto a, auto b) { return wrapping(a) * wrapping(b); }, &SimdBlocks::mul, NumericComputeTypes>
     register_mul{mul};
 const RegisterBinary<[](auto a, auto b) { return a / b; }, &SimdBlocks::div> register_div{div};
 // No vector code: the library's powf is as fast as exp(b log a) in f64 vectors turned out to be.
-const Register register_pow{pow, cpu, "reference", &binary<[](auto a, auto b) { return std::pow(a, b); }>, is_default};
+const Register register_pow{pow, cpu, "reference",
+                            &binary<[](auto a, auto b) { return std::pow(a, b); }, FloatingComputeTypes>, is_default};
 // a != a says that a is NaN; when b is, no comparison holds and b is taken.
-const RegisterBinary<[](auto a, auto b) { return (a > b || a != a ? a : b); }, &SimdBlocks::maximum, NumericTypes>
+const RegisterBinary<[](auto a, auto b) { return (a > b || a != a ? a : b); }, &SimdBlocks::maximum,
+                     NumericComputeTypes>
     register_maximum{maximum};
-const RegisterBinary<[](auto a, auto b) { return a < b || a != a ? a : b; }, &SimdBlocks::minimum, NumericTypes>
+const RegisterBinary<[](auto a, auto b) { return a < b || a != a ? a : b; }, &SimdBlocks::minimum, NumericComputeTypes>
     register_minimum{minimum};
 
 const RegisterBinary<[](auto x, auto dy) { return x <= 0 ? decltype(dy)(0) : dy; }, &SimdBlocks::relu_backward>

@@ -11,45 +11,52 @@ namespace {
 
 constexpr auto cpu = DeviceType::cpu;
 
+template <auto op, class C>
+void unary_block(std::int64_t, std::int64_t n, bool* y, const C* x) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = op(x[i]);
+}
+
+template <auto op, class C>
+void binary_block(std::int64_t, std::int64_t n, bool* y, const C* a, const C* b) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = op(a[i], b[i]);
+}
+
 template <auto op>
 void unary_predicate(View x, View y, Stream) {
-  with_type(x.dtype, [&](auto element) {
-    using T = decltype(element);
-    using C = Compute<T>;
-    map_blocks<bool, T>(LoopOrder::any, y, {x}, [](std::int64_t, std::int64_t n, bool* y, const C* x) {
-      for (std::int64_t i = 0; i < n; ++i) y[i] = op(x[i]);
-    });
-  });
+  with_compute_type(AllComputeTypes{}, x.dtype,
+                    [&]<class C>(C) { map_blocks<bool, C>(LoopOrder::any, y, {x}, &unary_block<op, C>); });
 }
 
 template <auto op>
 void predicate(View a, View b, View y, Stream) {
-  with_type(a.dtype, [&](auto element) {
-    using T = decltype(element);
-    using C = Compute<T>;
-    map_blocks<bool, T, T>(LoopOrder::any, y, {a, b},
-                           [](std::int64_t, std::int64_t n, bool* y, const C* a, const C* b) {
-                             for (std::int64_t i = 0; i < n; ++i) y[i] = op(a[i], b[i]);
-                           });
+  with_compute_type(AllComputeTypes{}, a.dtype, [&]<class C>(C) {
+    map_blocks<bool, C, C>(LoopOrder::any, y, {a, b}, &binary_block<op, C>);
   });
 }
+
+template <auto op>
+void swapped_predicate(View a, View b, View y, Stream stream) {
+  predicate<op>(b, a, y, stream);
+}
+
+constexpr std::less<> is_less;
+constexpr std::less_equal<> is_at_most;
 
 const Register reference_logical_not{logical_not, cpu, "reference", &unary_predicate<[](auto x) { return x == 0; }>,
                                      is_default};
 const Register reference_equal{equal, cpu, "reference", &predicate<std::equal_to<>{}>, is_default};
 const Register reference_not_equal{not_equal, cpu, "reference", &predicate<std::not_equal_to<>{}>, is_default};
-const Register reference_less{less, cpu, "reference", &predicate<std::less<>{}>, is_default};
-const Register reference_less_equal{less_equal, cpu, "reference", &predicate<std::less_equal<>{}>, is_default};
-const Register reference_greater{greater, cpu, "reference", &predicate<std::greater<>{}>, is_default};
-const Register reference_greater_equal{greater_equal, cpu, "reference", &predicate<std::greater_equal<>{}>, is_default};
+const Register reference_less{less, cpu, "reference", &predicate<is_less>, is_default};
+const Register reference_less_equal{less_equal, cpu, "reference", &predicate<is_at_most>, is_default};
+const Register reference_greater{greater, cpu, "reference", &swapped_predicate<is_less>, is_default};
+const Register reference_greater_equal{greater_equal, cpu, "reference", &swapped_predicate<is_at_most>, is_default};
 const Register reference_logical_and{logical_and, cpu, "reference",
                                      &predicate<[](auto a, auto b) { return (a != 0) & (b != 0); }>, is_default};
 const Register reference_logical_or{logical_or, cpu, "reference",
                                     &predicate<[](auto a, auto b) { return (a != 0) | (b != 0); }>, is_default};
 
 void where_reference(View condition, View a, View b, View y, Stream) {
-  with_width(y.dtype, [&](auto element) {
-    using T = decltype(element);
+  with_width(y.dtype, [&]<class T>(T) {
     map_blocks<T, bool, T, T>(LoopOrder::any, y, {condition, a, b},
                               [](std::int64_t, std::int64_t n, T* y, const bool* condition, const T* a, const T* b) {
 #pragma GCC ivdep
@@ -74,11 +81,9 @@ T bound(double value) {
 }
 
 void clamp_reference(View x, View y, double low, double high, Stream) {
-  with_type(SignedTypes{}, x.dtype, [&](auto element) {
-    using T = decltype(element);
-    using C = Compute<T>;
+  with_compute_type(SignedComputeTypes{}, x.dtype, [&]<class C>(C) {
     const C lower = bound<C>(low), upper = bound<C>(high);
-    map_blocks<T, T>(LoopOrder::any, y, {x}, [=](std::int64_t, std::int64_t n, C* y, const C* x) {
+    map_blocks<C, C>(LoopOrder::any, y, {x}, [=](std::int64_t, std::int64_t n, C* y, const C* x) {
 #pragma GCC ivdep
       for (std::int64_t i = 0; i < n; ++i) {
         const C raised = x[i] < lower ? lower : x[i];
@@ -90,11 +95,9 @@ void clamp_reference(View x, View y, double low, double high, Stream) {
 const Register reference_clamp{clamp, cpu, "reference", &clamp_reference, is_default};
 
 void clamp_backward_reference(View x, View dy, View dx, double low, double high, Stream) {
-  with_type(FloatingTypes{}, x.dtype, [&](auto element) {
-    using T = decltype(element);
-    using C = Compute<T>;
+  with_compute_type(FloatingComputeTypes{}, x.dtype, [&]<class C>(C) {
     const C lower = bound<C>(low), upper = bound<C>(high);
-    map_blocks<T, T, T>(LoopOrder::any, dx, {x, dy}, [=](std::int64_t, std::int64_t n, C* dx, const C* x, const C* dy) {
+    map_blocks<C, C, C>(LoopOrder::any, dx, {x, dy}, [=](std::int64_t, std::int64_t n, C* dx, const C* x, const C* dy) {
 #pragma GCC ivdep
       for (std::int64_t i = 0; i < n; ++i) {
         const C gradient = dy[i];

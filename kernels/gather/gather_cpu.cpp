@@ -2,7 +2,7 @@
 // another in memory share an index, moves whole rows: that is the case of an embedding table, and then memory is the cost.
 #include "kernels/gather/gather.h"
 
-#include <cmath>
+#include <array>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -22,12 +22,8 @@ void with_index_type(Dtype dtype, Body&& body) {
   dtype == Dtype::i32 ? body(std::int32_t{}) : body(std::int64_t{});
 }
 
-// ... of anything that can be added up or put in order.
-template <class Body>
-void with_number_type(Dtype dtype, Body&& body) {
-  if (dtype == Dtype::i32) return body(std::int32_t{});
-  if (dtype == Dtype::i64) return body(std::int64_t{});
-  with_floating_type(dtype, body);
+std::int64_t index_at(const View& index, std::int64_t offset) {
+  return index.dtype == Dtype::i32 ? index.as<const std::int32_t>()[offset] : index.as<const std::int64_t>()[offset];
 }
 
 template <class T>
@@ -35,23 +31,57 @@ void add_to(T& sum, T term) {
   sum = T(Compute<T>(sum) + Compute<T>(term));
 }
 
+// The ways through the axes below know no types, and are compiled once. What happens on them is a function for each type,
+// called through a pointer for batches of positions.
+
+using Offsets2 = std::array<std::int64_t, 2>;
+using Offsets3 = std::array<std::int64_t, 3>;
+
+// Collects positions, and calls visit(positions, count) for every index_batch of them; the last call is flush().
+template <class Visit>
+class Batch {
+ public:
+  explicit Batch(const Visit& visit) : visit_(visit) {}
+  void add(const Offsets2& at) {
+    at_[count_++] = at;
+    if (count_ == index_batch) flush();
+  }
+  void flush() {
+    visit_(at_, count_);
+    count_ = 0;
+  }
+
+ private:
+  const Visit& visit_;
+  Offsets2 at_[index_batch];
+  std::int64_t count_ = 0;
+};
+
 // The positions of two views that agree in every axis but `axis`, without that axis.
 IndexSpace<2> beside(const View& a, const View& b, int axis) {
   return {{a, b}, [axis](int other) { return other != axis; }};
 }
 
+// ---- index_select
+
+// y[at[1]] = x[at[0]]
+template <class T>
+void move_elements(const void* x, void* y, const Offsets2* at, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) static_cast<T*>(y)[at[i][1]] = static_cast<const T*>(x)[at[i][0]];
+}
+
 void index_select_reference(View x, int axis, View index, View y, Stream) {
   const IndexSpace<2> space = beside(x, y, axis);
-  with_type(x.dtype, [&]<class T>(T) {
-    with_index_type(index.dtype, [&]<class I>(I) {
-      parallel_for(index.shape[0], elements_per_task / (1 + space.size()), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          const T* from = x.as<const T>() + index.as<const I>()[i * index.strides[0]] * x.strides[axis];
-          T* to = y.as<T>() + i * y.strides[axis];
-          space.walk(0, space.size(), [&](const auto& at) { to[at[1]] = from[at[0]]; });
-        }
-      });
-    });
+  auto move = &move_elements<std::uint8_t>;
+  with_width(x.dtype, [&]<class T>(T) { move = &move_elements<T>; });
+  parallel_for(index.shape[0], elements_per_task / (1 + space.size()), [&](std::int64_t begin, std::int64_t end) {
+    const auto visit = [&](const Offsets2* at, std::int64_t count) { move(x.data, y.data, at, count); };
+    Batch batch(visit);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t from = index_at(index, i * index.strides[0]) * x.strides[axis], to = i * y.strides[axis];
+      space.walk(0, space.size(), [&](const Offsets2& at) { batch.add({from + at[0], to + at[1]}); });
+    }
+    batch.flush();
   });
 }
 
@@ -62,35 +92,55 @@ void index_select_rows(View x, int axis, View index, View y, Stream stream) {
   if (!in_rows) return index_select_reference(x, axis, index, y, stream);
   const std::int64_t grain = 4 * elements_per_task / (1 + space.size());
   space.drop_inner();
-  with_index_type(index.dtype, [&]<class I>(I) {
-    parallel_for(index.shape[0], grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t row = index.as<const I>()[i * index.strides[0]];
-        const std::byte* from = x.as<const std::byte>() + row * x.strides[axis] * element;
-        std::byte* to = y.as<std::byte>() + i * y.strides[axis] * element;
-        space.walk(0, space.size(),
-                   [&](const auto& at) { std::memcpy(to + at[1] * element, from + at[0] * element, bytes); });
-      }
-    });
+  parallel_for(index.shape[0], grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t row = index_at(index, i * index.strides[0]);
+      const std::byte* from = x.as<const std::byte>() + row * x.strides[axis] * element;
+      std::byte* to = y.as<std::byte>() + i * y.strides[axis] * element;
+      space.walk(0, space.size(),
+                 [&](const auto& at) { std::memcpy(to + at[1] * element, from + at[0] * element, bytes); });
+    }
   });
+}
+
+// ---- index_add
+
+// y[at[0]] += source[at[1]]
+template <class T>
+void add_elements(void* y, const void* source, const Offsets2* at, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i)
+    add_to(static_cast<T*>(y)[at[i][0]], static_cast<const T*>(source)[at[i][1]]);
 }
 
 // A task owns some of the positions beside the axis and goes through the whole index, so that no two tasks meet and
 // every element of y receives its terms in the order of the index.
 void index_add_reference(View y, int axis, View index, View source, Stream) {
   const IndexSpace<2> space = beside(y, source, axis);
-  with_number_type(y.dtype, [&]<class T>(T) {
-    with_index_type(index.dtype, [&]<class I>(I) {
-      const std::int64_t n = index.shape[0];
-      parallel_for(space.size(), 1 + elements_per_task / (1 + n), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = 0; i < n; ++i) {
-          T* to = y.as<T>() + index.as<const I>()[i * index.strides[0]] * y.strides[axis];
-          const T* from = source.as<const T>() + i * source.strides[axis];
-          space.walk(begin, end, [&](const auto& at) { add_to(to[at[0]], from[at[1]]); });
-        }
-      });
-    });
+  const std::int64_t n = index.shape[0];
+  auto add = &add_elements<float>;
+  with_type(SignedTypes{}, y.dtype, [&]<class T>(T) { add = &add_elements<T>; });
+  parallel_for(space.size(), 1 + elements_per_task / (1 + n), [&](std::int64_t begin, std::int64_t end) {
+    const auto visit = [&](const Offsets2* at, std::int64_t count) { add(y.data, source.data, at, count); };
+    Batch batch(visit);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::int64_t to = index_at(index, i * index.strides[0]) * y.strides[axis], from = i * source.strides[axis];
+      space.walk(begin, end, [&](const Offsets2& at) { batch.add({to + at[0], from + at[1]}); });
+    }
+    batch.flush();
   });
+}
+
+// For each of the n indices: y's row of that number += source's row of its turn, `length` elements of both, which begin
+// at the offsets in `at`.
+template <class T, class I>
+void add_strips(const View& y, int axis, const View& index, const View& source, const Offsets2& at,
+                std::int64_t length) {
+  for (std::int64_t i = 0; i < index.shape[0]; ++i) {
+    const std::int64_t row = index.as<const I>()[i * index.strides[0]];
+    T* __restrict to = y.as<T>() + row * y.strides[axis] + at[0];
+    const T* from = source.as<const T>() + i * source.strides[axis] + at[1];
+    for (std::int64_t j = 0; j < length; ++j) add_to(to[j], from[j]);
+  }
 }
 
 // The same with a strip of every row, a cache line wide, for a task. Strips share the work evenly however often the
@@ -103,24 +153,30 @@ void index_add_rows(View y, int axis, View index, View source, Stream stream) {
   if (!in_rows) return index_add_reference(y, axis, index, source, stream);
   space.drop_inner();
   const std::int64_t n = index.shape[0], strips = (row_length + strip - 1) / strip;
-  const auto add_strips = [&]<class T, class I>(T, I) {
-    parallel_for(space.size() * strips, 1 + elements_per_task / (1 + n * strip),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t task = begin; task < end; ++task) {
-                     const std::int64_t first = task % strips * strip, length = std::min(strip, row_length - first);
-                     space.walk(task / strips, task / strips + 1, [&](const auto& at) {
-                       for (std::int64_t i = 0; i < n; ++i) {
-                         const std::int64_t row = index.as<const I>()[i * index.strides[0]];
-                         T* __restrict to = y.as<T>() + row * y.strides[axis] + at[0] + first;
-                         const T* from = source.as<const T>() + i * source.strides[axis] + at[1] + first;
-                         for (std::int64_t j = 0; j < length; ++j) add_to(to[j], from[j]);
-                       }
-                     });
-                   }
-                 });
-  };
-  with_number_type(y.dtype,
-                   [&]<class T>(T) { with_index_type(index.dtype, [&]<class I>(I) { add_strips(T{}, I{}); }); });
+  auto add = &add_strips<float, std::int64_t>;
+  with_type(SignedTypes{}, y.dtype,
+            [&]<class T>(T) { with_index_type(index.dtype, [&]<class I>(I) { add = &add_strips<T, I>; }); });
+  parallel_for(space.size() * strips, 1 + elements_per_task / (1 + n * strip),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t task = begin; task < end; ++task) {
+                   const std::int64_t first = task % strips * strip, length = std::min(strip, row_length - first);
+                   space.walk(task / strips, task / strips + 1, [&](const Offsets2& at) {
+                     add(y, axis, index, source, {at[0] + first, at[1] + first}, length);
+                   });
+                 }
+               });
+}
+
+// ---- gather, scatter_add
+
+// y[at[2]] = x[at[1] + index[at[0]] step]
+template <class T, class I>
+void gather_elements(const void* x, std::int64_t step, const void* index, void* y, const Offsets3* at,
+                     std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t chosen = static_cast<const I*>(index)[at[i][0]];
+    static_cast<T*>(y)[at[i][2]] = static_cast<const T*>(x)[at[i][1] + chosen * step];
+  }
 }
 
 // Where an index decides, a view's stride does not count: it is taken out of the walk and multiplied in by hand.
@@ -131,48 +187,57 @@ View without_stride(View view, int axis) {
 
 void gather_reference(View x, int axis, View index, View y, Stream) {
   const IndexSpace<3> space({index, without_stride(x, axis), y}, [](int) { return true; });
-  with_type(x.dtype, [&]<class T>(T) {
-    with_index_type(index.dtype, [&]<class I>(I) {
-      parallel_for(space.size(), elements_per_task, [&](std::int64_t begin, std::int64_t end) {
-        space.walk(begin, end, [&](const auto& at) {
-          y.as<T>()[at[2]] = x.as<const T>()[at[1] + index.as<const I>()[at[0]] * x.strides[axis]];
-        });
-      });
+  auto gather = &gather_elements<std::uint8_t, std::int64_t>;
+  with_width(x.dtype,
+             [&]<class T>(T) { with_index_type(index.dtype, [&]<class I>(I) { gather = &gather_elements<T, I>; }); });
+  parallel_for(space.size(), elements_per_task, [&](std::int64_t begin, std::int64_t end) {
+    space.walk_batches(begin, end, [&](const Offsets3* at, std::int64_t count) {
+      gather(x.data, x.strides[axis], index.data, y.data, at, count);
     });
   });
+}
+
+// Lines along the axis that begin at the offsets in `at`: of index, y and source.
+template <class T, class I>
+void scatter_add_lines(const View& y, int axis, const View& index, const View& source, const Offsets3* at,
+                       std::int64_t count) {
+  for (std::int64_t line = 0; line < count; ++line) {
+    const I* const from = index.as<const I>() + at[line][0];
+    T* const to = y.as<T>() + at[line][1];
+    const T* const terms = source.as<const T>() + at[line][2];
+    for (std::int64_t i = 0; i < index.shape[axis]; ++i)
+      add_to(to[from[i * index.strides[axis]] * y.strides[axis]], terms[i * source.strides[axis]]);
+  }
 }
 
 // A task owns lines along the axis: the elements of y that one line reaches, no other line does.
 void scatter_add_reference(View y, int axis, View index, View source, Stream) {
   const IndexSpace<3> lines({index, y, source}, [axis](int other) { return other != axis; });
-  const std::int64_t length = index.shape[axis];
-  with_number_type(y.dtype, [&]<class T>(T) {
-    with_index_type(index.dtype, [&]<class I>(I) {
-      parallel_for(lines.size(), 1 + elements_per_task / (1 + length), [&](std::int64_t begin, std::int64_t end) {
-        lines.walk(begin, end, [&](const auto& at) {
-          for (std::int64_t i = 0; i < length; ++i) {
-            const std::int64_t target = index.as<const I>()[at[0] + i * index.strides[axis]];
-            add_to(y.as<T>()[at[1] + target * y.strides[axis]], source.as<const T>()[at[2] + i * source.strides[axis]]);
-          }
-        });
+  auto scatter = &scatter_add_lines<float, std::int64_t>;
+  with_type(SignedTypes{}, y.dtype,
+            [&]<class T>(T) { with_index_type(index.dtype, [&]<class I>(I) { scatter = &scatter_add_lines<T, I>; }); });
+  parallel_for(
+      lines.size(), 1 + elements_per_task / (1 + index.shape[axis]), [&](std::int64_t begin, std::int64_t end) {
+        lines.walk_batches(begin, end,
+                           [&](const Offsets3* at, std::int64_t count) { scatter(y, axis, index, source, at, count); });
       });
-    });
-  });
 }
+
+// ---- index_range
 
 void index_range_reference(View index, View range, Stream) {
   std::int64_t least = std::numeric_limits<std::int64_t>::max(), greatest = std::numeric_limits<std::int64_t>::min();
   const IndexSpace<1> space({index}, [](int) { return true; });
-  with_index_type(index.dtype, [&]<class I>(I) {
-    space.walk(0, space.size(), [&](const auto& at) {
-      const std::int64_t value = index.as<const I>()[at[0]];
-      least = std::min(least, value);
-      greatest = std::max(greatest, value);
-    });
+  space.walk(0, space.size(), [&](const auto& at) {
+    const std::int64_t value = index_at(index, at[0]);
+    least = std::min(least, value);
+    greatest = std::max(greatest, value);
   });
   range.as<std::int64_t>()[0] = least;
   range.as<std::int64_t>()[range.strides[0]] = greatest;
 }
+
+// ---- top_k
 
 // The k best of a line so far, in the memory of the results: a heap with the worst of them on top, to be beaten.
 template <class T>
@@ -238,30 +303,39 @@ void top_k_line(const T* x, std::int64_t step, std::int64_t n, std::int64_t k, B
   }
 }
 
+// Lines along the last axis that begin at the offsets in `at`: of x, values and indices.
+template <class T>
+void top_k_lines(const View& x, const View& values, const View& indices, bool largest, const Offsets3* at,
+                 std::int64_t count) {
+  const int axis = x.rank - 1;
+  for (std::int64_t line = 0; line < count; ++line) {
+    const auto [from, to, to_indices] = at[line];
+    top_k_line<T>(x.as<const T>() + from, x.strides[axis], x.shape[axis], values.shape[axis],
+                  {values.as<T>() + to, values.strides[axis], indices.as<std::int64_t>() + to_indices,
+                   indices.strides[axis], largest});
+  }
+}
+
 void top_k_reference(View x, View values, View indices, bool largest, Stream) {
   const int axis = x.rank - 1;
-  const std::int64_t n = x.shape[axis], k = values.shape[axis];
-  if (k == 0) return;
+  if (values.shape[axis] == 0) return;
   const IndexSpace<3> lines({x, values, indices}, [axis](int other) { return other != axis; });
-  with_number_type(x.dtype, [&]<class T>(T) {
-    parallel_for(lines.size(), 1 + elements_per_task / n, [&](std::int64_t begin, std::int64_t end) {
-      lines.walk(begin, end, [&](const auto& at) {
-        top_k_line<T>(x.as<const T>() + at[0], x.strides[axis], n, k,
-                      {values.as<T>() + at[1], values.strides[axis], indices.as<std::int64_t>() + at[2],
-                       indices.strides[axis], largest});
-      });
-    });
+  auto top_k = &top_k_lines<float>;
+  with_type(SignedTypes{}, x.dtype, [&]<class T>(T) { top_k = &top_k_lines<T>; });
+  parallel_for(lines.size(), 1 + elements_per_task / x.shape[axis], [&](std::int64_t begin, std::int64_t end) {
+    lines.walk_batches(begin, end,
+                       [&](const Offsets3* at, std::int64_t count) { top_k(x, values, indices, largest, at, count); });
   });
 }
 
-const Register select_reference{index_select, DeviceType::cpu, "reference", &index_select_reference};
-const Register select_rows{index_select, DeviceType::cpu, "rows", &index_select_rows, is_default};
-const Register add_reference{index_add, DeviceType::cpu, "reference", &index_add_reference};
-const Register add_rows{index_add, DeviceType::cpu, "rows", &index_add_rows, is_default};
-const Register gather_elements{gather, DeviceType::cpu, "reference", &gather_reference, is_default};
-const Register scatter_elements{scatter_add, DeviceType::cpu, "reference", &scatter_add_reference, is_default};
-const Register range_of_index{index_range, DeviceType::cpu, "reference", &index_range_reference, is_default};
-const Register top_k_heap{top_k, DeviceType::cpu, "reference", &top_k_reference, is_default};
+const Register register_select_reference{index_select, DeviceType::cpu, "reference", &index_select_reference};
+const Register register_select_rows{index_select, DeviceType::cpu, "rows", &index_select_rows, is_default};
+const Register register_add_reference{index_add, DeviceType::cpu, "reference", &index_add_reference};
+const Register register_add_rows{index_add, DeviceType::cpu, "rows", &index_add_rows, is_default};
+const Register register_gather{gather, DeviceType::cpu, "reference", &gather_reference, is_default};
+const Register register_scatter_add{scatter_add, DeviceType::cpu, "reference", &scatter_add_reference, is_default};
+const Register register_index_range{index_range, DeviceType::cpu, "reference", &index_range_reference, is_default};
+const Register register_top_k{top_k, DeviceType::cpu, "reference", &top_k_reference, is_default};
 
 }  // namespace
 }  // namespace heed::kernels

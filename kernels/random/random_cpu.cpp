@@ -30,22 +30,27 @@ void box_muller_reference(const float* u, const float* v, float* cosine, float* 
   }
 }
 
-struct ReferenceSource {
-  static constexpr auto words = &philox_words_reference;
-  static constexpr auto box_muller = &box_muller_reference;
+// Who draws the words.
+struct Source {
+  void (*words)(std::uint32_t* words, std::uint64_t first, std::int64_t blocks, std::uint64_t seed);
+  void (*box_muller)(const float* u, const float* v, float* cosine, float* sine, std::int64_t n);
 };
-struct SimdSource {
-  static constexpr auto words = &philox_words_simd;
-  static constexpr auto box_muller = &box_muller_simd;
+constexpr Source reference_source{&philox_words_reference, &box_muller_reference};
+constexpr Source simd_source{&philox_words_simd, &box_muller_simd};
+
+// A stretch of the words that (seed, offset) stand for.
+struct Draw {
+  const Source& source;
+  std::uint64_t seed, offset;
 };
 
 // The words of elements [position, position + n), n at most block_elements, on the stack.
-template <class Source, int words_each>
+template <int words_each>
 class Words {
  public:
-  Words(std::int64_t position, std::int64_t n, std::uint64_t seed, std::uint64_t offset)
+  Words(const Draw& draw, std::int64_t position, std::int64_t n)
       : skip_(position * words_each % 4), count_((skip_ + n * words_each + 3) / 4 * 4) {
-    Source::words(words_, position * words_each / 4 + offset, count_ / 4, seed);
+    draw.source.words(words_, position * words_each / 4 + draw.offset, count_ / 4, draw.seed);
   }
 
   const std::uint32_t* begin() const { return words_ + skip_; }
@@ -68,34 +73,40 @@ double unit_double(std::uint32_t low, std::uint32_t high) {
   return static_cast<double>((std::uint64_t{high} << 32 | low) >> 11) * 0x1p-53;
 }
 
-template <class Source>
-void uniform_variant(View y, std::uint64_t seed, std::uint64_t offset, Stream) {
-  with_type(FloatingTypes{}, y.dtype, [&](auto element) {
-    using T = decltype(element);
-    map_blocks<T>(LoopOrder::logical, y, {}, [=](std::int64_t position, std::int64_t n, Compute<T>* y) {
-      const Words<Source, words_per_element(dtype_of<T>())> words(position, n, seed, offset);
-      const std::uint32_t* w = words.begin();
-      if constexpr (std::is_same_v<T, double>) {
-        for (std::int64_t i = 0; i < n; ++i) y[i] = unit_double(w[2 * i], w[2 * i + 1]);
-      } else if constexpr (is_half_type<T>) {
-        for (std::int64_t i = 0; i < n; ++i) y[i] = unit_half<T>(w[i]);
-      } else {
-        for (std::int64_t i = 0; i < n; ++i) y[i] = unit_float(w[i]);
-      }
+// y[i] = number(word), of one word an element.
+template <class C, class Number>
+void map_words(const View& y, const Draw& draw, const Number& number) {
+  map_blocks<C>(LoopOrder::logical, y, {}, [=](std::int64_t position, std::int64_t n, C* y) {
+    const Words<1> words(draw, position, n);
+    const std::uint32_t* w = words.begin();
+    const Number number_of = number;  // a copy, which no store to y can change
+    for (std::int64_t i = 0; i < n; ++i) y[i] = number_of(w[i]);
+  });
+}
+
+void draw_uniform(const View& y, const Draw& draw) {
+  if (y.dtype == Dtype::f32) return map_words<float>(y, draw, [](std::uint32_t word) { return unit_float(word); });
+  if (is_half(y.dtype)) {
+    return with_type(Halves{}, y.dtype, [&]<class T>(T) {
+      map_words<float>(y, draw, [](std::uint32_t word) { return unit_half<T>(word); });
     });
+  }
+  map_blocks<double>(LoopOrder::logical, y, {}, [=](std::int64_t position, std::int64_t n, double* y) {
+    const Words<2> words(draw, position, n);
+    const std::uint32_t* w = words.begin();
+    for (std::int64_t i = 0; i < n; ++i) y[i] = unit_double(w[2 * i], w[2 * i + 1]);
   });
 }
 
 // Normal numbers for whole pairs of words, f32.
-template <class Source>
-void normal_pairs(const std::uint32_t* words, float* y, std::int64_t n) {
+void normal_pairs(const Source& source, const std::uint32_t* words, float* y, std::int64_t n) {
   float u[block_elements / 2 + 4] = {}, v[block_elements / 2 + 4] = {};
   const std::int64_t pairs = n / 2;
   for (std::int64_t i = 0; i < pairs; ++i) {
     u[i] = static_cast<float>((static_cast<double>(words[2 * i]) + 1) * 0x1p-32);
     v[i] = unit_float(words[2 * i + 1]);
   }
-  Source::box_muller(u, v, u, v, pairs);
+  source.box_muller(u, v, u, v, pairs);
   for (std::int64_t i = 0; i < pairs; ++i) {
     y[2 * i] = u[i];
     y[2 * i + 1] = v[i];
@@ -103,7 +114,7 @@ void normal_pairs(const std::uint32_t* words, float* y, std::int64_t n) {
 }
 
 // f64: a whole block of four words for each pair.
-void normal_pairs(const std::uint32_t* words, double* y, std::int64_t n) {
+void normal_pairs(const Source&, const std::uint32_t* words, double* y, std::int64_t n) {
   for (std::int64_t i = 0; i + 1 < n; i += 2) {
     const double radius = std::sqrt(-2 * std::log(1 - unit_double(words[2 * i], words[2 * i + 1])));
     const double angle = 2 * std::numbers::pi * unit_double(words[2 * i + 2], words[2 * i + 3]);
@@ -112,48 +123,33 @@ void normal_pairs(const std::uint32_t* words, double* y, std::int64_t n) {
   }
 }
 
-template <class Source>
-void normal_variant(View y, std::uint64_t seed, std::uint64_t offset, Stream) {
-  with_type(FloatingTypes{}, y.dtype, [&](auto element) {
-    using T = decltype(element);
-    using C = Compute<T>;
-    constexpr int words_each = words_per_element(dtype_of<T>());
-    map_blocks<T>(LoopOrder::logical, y, {}, [=](std::int64_t position, std::int64_t n, C* y) {
-      const Words<Source, words_each> words(position, n, seed, offset);
+void draw_normal(const View& y, const Draw& draw) {
+  with_compute_type(FloatingComputeTypes{}, y.dtype, [&]<class C>(C) {
+    constexpr int words_each = words_per_element(dtype_of<C>());
+    map_blocks<C>(LoopOrder::logical, y, {}, [=](std::int64_t position, std::int64_t n, C* y) {
+      const Words<words_each> words(draw, position, n);
       C pairs[block_elements + 8];
-      if constexpr (std::is_same_v<C, float>)
-        normal_pairs<Source>(words.blocks(), pairs, words.count());
-      else
-        normal_pairs(words.blocks(), pairs, words.count() / words_each);
+      normal_pairs(draw.source, words.blocks(), pairs, words.count() / words_each);
       const C* first = pairs + words.skip() / words_each;
       std::copy(first, first + n, y);
     });
   });
 }
 
-template <class Source>
-void bernoulli_variant(View y, double p, std::uint64_t seed, std::uint64_t offset, Stream) {
+void draw_bernoulli(const View& y, double p, const Draw& draw) {
   const std::uint32_t threshold = bernoulli_threshold(p);
-  with_type(y.dtype, [&](auto element) {
-    using T = decltype(element);
-    map_blocks<T>(LoopOrder::logical, y, {}, [=](std::int64_t position, std::int64_t n, Compute<T>* y) {
-      const Words<Source, 1> words(position, n, seed, offset);
-      const std::uint32_t* w = words.begin();
-      for (std::int64_t i = 0; i < n; ++i) y[i] = static_cast<Compute<T>>((w[i] >> 8) < threshold);
-    });
+  with_compute_type(AllComputeTypes{}, y.dtype, [&]<class C>(C) {
+    map_words<C>(y, draw, [=](std::uint32_t word) { return static_cast<C>((word >> 8) < threshold); });
   });
 }
 
-template <class Source>
-void dropout_variant(View x, View y, double p, std::uint64_t seed, std::uint64_t offset, Stream) {
+void drop_out(const View& x, const View& y, double p, const Draw& draw) {
   const auto threshold = static_cast<std::int32_t>(bernoulli_threshold(p));  // signed: vectors compare signed numbers
-  with_type(FloatingTypes{}, y.dtype, [&](auto element) {
-    using T = decltype(element);
-    using C = Compute<T>;
+  with_compute_type(FloatingComputeTypes{}, y.dtype, [&]<class C>(C) {
     using Bits = std::conditional_t<sizeof(C) == 8, std::uint64_t, std::uint32_t>;
     const C scale = static_cast<C>(1 / (1 - p));
-    map_blocks<T, T>(LoopOrder::logical, y, {x}, [=](std::int64_t position, std::int64_t n, C* y, const C* x) {
-      const Words<Source, 1> words(position, n, seed, offset);
+    map_blocks<C, C>(LoopOrder::logical, y, {x}, [=](std::int64_t position, std::int64_t n, C* y, const C* x) {
+      const Words<1> words(draw, position, n);
       const std::uint32_t* w = words.begin();
 #pragma GCC ivdep
       for (std::int64_t i = 0; i < n; ++i) {
@@ -164,14 +160,32 @@ void dropout_variant(View x, View y, double p, std::uint64_t seed, std::uint64_t
   });
 }
 
-const Register uniform_reference{uniform, cpu, "reference", &uniform_variant<ReferenceSource>};
-const Register uniform_simd{uniform, cpu, "simd", &uniform_variant<SimdSource>, is_default};
-const Register normal_reference{normal, cpu, "reference", &normal_variant<ReferenceSource>};
-const Register normal_simd{normal, cpu, "simd", &normal_variant<SimdSource>, is_default};
-const Register bernoulli_reference{bernoulli, cpu, "reference", &bernoulli_variant<ReferenceSource>};
-const Register bernoulli_simd{bernoulli, cpu, "simd", &bernoulli_variant<SimdSource>, is_default};
-const Register dropout_reference{dropout, cpu, "reference", &dropout_variant<ReferenceSource>};
-const Register dropout_simd{dropout, cpu, "simd", &dropout_variant<SimdSource>, is_default};
+// The variants: the same draw from one source or the other.
+template <const Source& source>
+void uniform_from(View y, std::uint64_t seed, std::uint64_t offset, Stream) {
+  draw_uniform(y, {source, seed, offset});
+}
+template <const Source& source>
+void normal_from(View y, std::uint64_t seed, std::uint64_t offset, Stream) {
+  draw_normal(y, {source, seed, offset});
+}
+template <const Source& source>
+void bernoulli_from(View y, double p, std::uint64_t seed, std::uint64_t offset, Stream) {
+  draw_bernoulli(y, p, {source, seed, offset});
+}
+template <const Source& source>
+void dropout_from(View x, View y, double p, std::uint64_t seed, std::uint64_t offset, Stream) {
+  drop_out(x, y, p, {source, seed, offset});
+}
+
+const Register uniform_reference{uniform, cpu, "reference", &uniform_from<reference_source>};
+const Register uniform_simd{uniform, cpu, "simd", &uniform_from<simd_source>, is_default};
+const Register normal_reference{normal, cpu, "reference", &normal_from<reference_source>};
+const Register normal_simd{normal, cpu, "simd", &normal_from<simd_source>, is_default};
+const Register bernoulli_reference{bernoulli, cpu, "reference", &bernoulli_from<reference_source>};
+const Register bernoulli_simd{bernoulli, cpu, "simd", &bernoulli_from<simd_source>, is_default};
+const Register dropout_reference{dropout, cpu, "reference", &dropout_from<reference_source>};
+const Register dropout_simd{dropout, cpu, "simd", &dropout_from<simd_source>, is_default};
 
 }  // namespace
 }  // namespace heed::kernels

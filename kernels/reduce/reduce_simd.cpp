@@ -1,18 +1,18 @@
 // The f32 reductions in vectors. What matters is to which side the fastest axis of x belongs. Where it is reduced, a
 // line of memory folds into one number ("rows"); where it is kept, lines fold into one another ("columns"), and no
 // vector is ever taken apart. Long reductions are cut into pieces, whose number depends on the shape alone; they are
-// merged in order.
+// merged in order. Folds are compiled once per instruction set; the way through the axes, below, once.
 #include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
-#include <memory>
 
 #include "kernels/cpu/index_space.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/reduce/accumulators.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/reduce/reference.h"
+#include "kernels/reduce/vector_folds.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/reduce/reduce_simd.cpp"
@@ -69,6 +69,7 @@ struct ExtremeFold {
 };
 
 inline constexpr std::int64_t fold_depth = 64;
+static_assert(index_batch <= fold_depth);
 
 // One contiguous line into an accumulator. Four vectors at a time, as one addition must wait for the one before.
 template <class Fold>
@@ -109,19 +110,18 @@ void fold_line(LogSumExpFold, const float* x, std::int64_t n, LogSumExpOf<float>
   accumulator.merge({max, sum});
 }
 
-inline constexpr std::int64_t strip_width = 512;
-
 // Some lines of `width` floats, at x + offsets[...], into one line. As they lie in memory, line after line; the result
 // stays in the L1 cache, and taking four lines at a time makes its traffic small.
 template <class Fold>
-HWY_INLINE void fold_lines(const float* x, const std::int64_t* offsets, std::int64_t lines, std::int64_t width,
+HWY_INLINE void fold_lines(const float* x, const LineOffsets* offsets, std::int64_t lines, std::int64_t width,
                            float* result) {
-  for_vectors(0, width,
-              [&](auto d, std::int64_t i) HWY_ATTR { hn::StoreU(Fold::load(d, x + offsets[0] + i), d, result + i); });
+  for_vectors(0, width, [&](auto d, std::int64_t i) HWY_ATTR {
+    hn::StoreU(Fold::load(d, x + offsets[0][0] + i), d, result + i);
+  });
   std::int64_t line = 1;
   for (; line + 4 <= lines; line += 4) {
-    const float *x0 = x + offsets[line], *x1 = x + offsets[line + 1];
-    const float *x2 = x + offsets[line + 2], *x3 = x + offsets[line + 3];
+    const float *x0 = x + offsets[line][0], *x1 = x + offsets[line + 1][0];
+    const float *x2 = x + offsets[line + 2][0], *x3 = x + offsets[line + 3][0];
     for_vectors(0, width, [&](auto d, std::int64_t i) HWY_ATTR {
       const auto first = Fold::combine(Fold::load(d, x0 + i), Fold::load(d, x1 + i));
       const auto second = Fold::combine(Fold::load(d, x2 + i), Fold::load(d, x3 + i));
@@ -130,26 +130,26 @@ HWY_INLINE void fold_lines(const float* x, const std::int64_t* offsets, std::int
   }
   for (; line < lines; ++line) {
     for_vectors(0, width, [&](auto d, std::int64_t i) HWY_ATTR {
-      hn::StoreU(Fold::combine(hn::LoadU(d, result + i), Fold::load(d, x + offsets[line] + i)), d, result + i);
+      hn::StoreU(Fold::combine(hn::LoadU(d, result + i), Fold::load(d, x + offsets[line][0] + i)), d, result + i);
     });
   }
 }
 
 // The same lines into an accumulator per column.
 template <class Fold>
-void fold_columns(Fold, const float* x, const std::int64_t* offsets, std::int64_t lines, std::int64_t width,
+void fold_columns(Fold, const float* x, const LineOffsets* offsets, std::int64_t lines, std::int64_t width,
                   typename Fold::Accumulator* accumulators) {
   HWY_ALIGN float partial[strip_width];
   fold_lines<Fold>(x, offsets, lines, width, partial);
   for (std::int64_t i = 0; i < width; ++i) accumulators[i].add(partial[i]);
 }
-void fold_columns(LogSumExpFold, const float* x, const std::int64_t* offsets, std::int64_t lines, std::int64_t width,
+void fold_columns(LogSumExpFold, const float* x, const LineOffsets* offsets, std::int64_t lines, std::int64_t width,
                   LogSumExpOf<float>* accumulators) {
   HWY_ALIGN float max[strip_width], sum[strip_width] = {};
   fold_lines<ExtremeFold<true>>(x, offsets, lines, width, max);
   for (std::int64_t line = 0; line < lines; ++line) {
     for_vectors(0, width, [&](auto d, std::int64_t i) HWY_ATTR {
-      const auto from_max = hn::Sub(hn::LoadU(d, x + offsets[line] + i), hn::LoadU(d, max + i));
+      const auto from_max = hn::Sub(hn::LoadU(d, x + offsets[line][0] + i), hn::LoadU(d, max + i));
       hn::StoreU(hn::Add(hn::LoadU(d, sum + i), exp_of_nonpositive(d, from_max)), d, sum + i);
     });
   }
@@ -162,160 +162,61 @@ void fold_columns(LogSumExpFold, const float* x, const std::int64_t* offsets, st
   }
 }
 
-// The fastest axis is reduced. Few outputs: the segments of each are spread over the cores; many: the outputs are.
 template <class Fold>
-void reduce_rows(const View& x, const View& y, const IndexSpace<2>& kept, IndexSpace<1> lines) {
-  using Accumulator = typename Fold::Accumulator;
-  constexpr std::int64_t segment_length = 16384, max_pieces = 64;
-  const std::int64_t n = lines.inner_length();
-  lines.drop_inner();
-  const std::int64_t segments_per_line = (n + segment_length - 1) / segment_length;
-  const std::int64_t segments = lines.size() * segments_per_line;
-
-  const auto fold_segments = [&](const float* from, std::int64_t first, std::int64_t last) {
-    Accumulator accumulator;
-    while (first < last) {
-      const std::int64_t line = first / segments_per_line, in_line = first % segments_per_line;
-      const std::int64_t count = segments_per_line == 1 ? last - first : 1;  // short lines are walked in one go
-      const std::int64_t begin = in_line * segment_length, length = std::min(n - begin, segment_length);
-      lines.walk(line, line + count,
-                 [&](const auto& at) { fold_line(Fold{}, from + at[0] + begin, length, accumulator); });
-      first += count;
-    }
-    return accumulator;
-  };
-
-  const bool split = kept.size() < 16 && segments >= 4;
-  const std::int64_t grain = split ? kept.size() : 1 + segment_length / (lines.size() * n + 1);
-  parallel_for(kept.size(), grain, [&](std::int64_t begin, std::int64_t end) {
-    kept.walk(begin, end, [&](const auto& at) {
-      const float* from = x.as<float>() + at[0];
-      Accumulator total;
-      if (split) {
-        const std::int64_t per_piece = (segments + max_pieces - 1) / max_pieces;
-        std::array<Accumulator, max_pieces> pieces;
-        parallel_for(segments, per_piece, [&](std::int64_t first, std::int64_t last) {
-          pieces[first / per_piece] = fold_segments(from, first, last);
-        });
-        for (std::int64_t i = 0; i * per_piece < segments; ++i) total.merge(pieces[i]);
-      } else {
-        total = fold_segments(from, 0, segments);
-      }
-      y.as<float>()[at[1]] = total.result();
-    });
-  });
-}
-
-// The fastest axis is kept: strips of up to 512 columns, their lines in blocks of fold_depth, in pieces where there are
-// too few strips to occupy the cores.
-template <class Fold>
-void reduce_columns(const View& x, const View& y, IndexSpace<2> kept, const IndexSpace<1>& lines) {
-  using Accumulator = typename Fold::Accumulator;
-  constexpr std::int64_t max_accumulators = 4096;
-  const std::int64_t columns = kept.inner_length(), y_stride = kept.inner_stride(1);
-  kept.drop_inner();
-  const std::int64_t strips = (columns + strip_width - 1) / strip_width;
-  const std::int64_t widest = std::min(columns, strip_width);
-
-  const auto fold_piece = [&](const float* from, std::int64_t width, std::int64_t begin, std::int64_t end,
-                              Accumulator* accumulators) {
-    std::int64_t offsets[fold_depth], count = 0, left = end - begin;
-    lines.walk(begin, end, [&](const auto& at) {
-      offsets[count++] = at[0];
-      if (--left > 0 && count < fold_depth) return;
-      fold_columns(Fold{}, from, offsets, count, width, accumulators);
-      count = 0;
-    });
-  };
-
-  const bool split = kept.size() * strips < 16;
-  const std::int64_t pieces =
-      split ? std::clamp<std::int64_t>(lines.size() * widest / 32768, 1, max_accumulators / widest) : 1;
-  const std::int64_t per_piece = std::max<std::int64_t>(1, (lines.size() + pieces - 1) / pieces);
-  const std::int64_t grain = split ? kept.size() * strips : 1 + 16384 / (lines.size() * widest + 1);
-  parallel_for(kept.size() * strips, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t task = begin; task < end; ++task) {
-      kept.walk(task / strips, task / strips + 1, [&](const auto& at) {
-        const std::int64_t column = task % strips * strip_width, width = std::min(strip_width, columns - column);
-        alignas(Accumulator) std::byte storage[max_accumulators * sizeof(Accumulator)];
-        const auto accumulators = reinterpret_cast<Accumulator*>(storage);  // [pieces, width]
-        std::uninitialized_default_construct_n(accumulators, pieces * width);
-        parallel_for(lines.size(), per_piece, [&](std::int64_t first, std::int64_t last) {
-          fold_piece(x.as<float>() + at[0] + column, width, first, last, &accumulators[first / per_piece * width]);
-        });
-        for (std::int64_t i = 0; i < width; ++i) {
-          for (std::int64_t p = 1; p < pieces; ++p) accumulators[i].merge(accumulators[p * width + i]);
-          y.as<float>()[at[1] + (column + i) * y_stride] = accumulators[i].result();
-        }
-      });
-    }
-  });
-}
-
-// True when the reduction has been done; otherwise the reference is the better way.
-template <class Fold>
-bool reduce_f32(const View& x, const View& y) {
-  const IndexSpace<2> kept({x, y}, [&](int axis) { return y.shape[axis] != 1; });
-  const IndexSpace<1> reduced({x}, [&](int axis) { return y.shape[axis] == 1; });
-  if (kept.size() == 0 || reduced.size() == 0) return false;
-  if (reduced.inner_stride(0) == 1 && reduced.inner_length() >= 4) {
-    reduce_rows<Fold>(x, y, kept, reduced);
-    return true;
+void fold_each_row(const float* x, const RowOffsets* at, std::int64_t count, std::int64_t n, void* y) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    typename Fold::Accumulator accumulator;
+    fold_line(Fold{}, x + at[i][0], n, accumulator);
+    static_cast<float*>(y)[at[i][1]] = accumulator.result();
   }
-  if (kept.inner_stride(0) == 1 && kept.inner_length() >= 4) {
-    reduce_columns<Fold>(x, y, kept, reduced);
-    return true;
-  }
-  return false;
 }
 
-bool sum_f32(const View& x, const View& y) {
-  return reduce_f32<SumFold<false>>(x, y);
+template <class Fold>
+void fold_all_lines(const float* x, const LineOffsets* at, std::int64_t count, std::int64_t n, void* accumulator) {
+  for (std::int64_t i = 0; i < count; ++i)
+    fold_line(Fold{}, x + at[i][0], n, *static_cast<typename Fold::Accumulator*>(accumulator));
 }
-bool sum_of_squares_f32(const View& x, const View& y) {
-  return reduce_f32<SumFold<true>>(x, y);
-}
-bool max_f32(const View& x, const View& y) {
-  return reduce_f32<ExtremeFold<true>>(x, y);
-}
-bool min_f32(const View& x, const View& y) {
-  return reduce_f32<ExtremeFold<false>>(x, y);
-}
-bool log_sum_exp_f32(const View& x, const View& y) {
-  return reduce_f32<LogSumExpFold>(x, y);
+
+template <class Fold>
+void fold_each_column(const float* x, const LineOffsets* at, std::int64_t count, std::int64_t width,
+                      void* accumulators) {
+  fold_columns(Fold{}, x, at, count, width, static_cast<typename Fold::Accumulator*>(accumulators));
 }
 
 // The extreme of a line first, then the first element equal to it; with a NaN, the first NaN.
 template <bool greatest>
-bool position_f32(const View& x, const View& y) {
-  const IndexSpace<2> kept({x, y}, [&](int axis) { return y.shape[axis] != 1; });
-  const IndexSpace<1> line({x}, [&](int axis) { return y.shape[axis] == 1; });
-  if (line.inner_length() != line.size() || line.inner_stride(0) != 1) return false;
-  const std::int64_t n = line.inner_length();
-  parallel_for(kept.size(), 1 + 16384 / (n + 1), [&](std::int64_t begin, std::int64_t end) HWY_ATTR {
-    const hn::ScalableTag<float> d;
-    const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-    kept.walk(begin, end, [&](const auto& at) HWY_ATTR {
-      const float* from = x.as<float>() + at[0];
-      typename ExtremeFold<greatest>::Accumulator extreme;
-      fold_line(ExtremeFold<greatest>{}, from, n, extreme);
-      const float best = extreme.result();
-      const auto is_best = [best](float value) { return std::isnan(best) ? std::isnan(value) : value == best; };
-      std::int64_t i = 0;
-      if (!std::isnan(best)) {
-        while (i + lanes <= n && hn::AllFalse(d, hn::Eq(hn::LoadU(d, from + i), hn::Set(d, best)))) i += lanes;
-      }
-      while (!is_best(from[i])) ++i;
-      y.as<std::int64_t>()[at[1]] = i;
-    });
-  });
-  return true;
+void find_in_each_row(const float* x, const RowOffsets* at, std::int64_t count, std::int64_t n, void* y) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t row = 0; row < count; ++row) {
+    const float* const from = x + at[row][0];
+    typename ExtremeFold<greatest>::Accumulator extreme;
+    fold_line(ExtremeFold<greatest>{}, from, n, extreme);
+    const float best = extreme.result();
+    const auto is_best = [best](float value) { return std::isnan(best) ? std::isnan(value) : value == best; };
+    std::int64_t i = 0;
+    if (!std::isnan(best)) {
+      while (i + lanes <= n && hn::AllFalse(d, hn::Eq(hn::LoadU(d, from + i), hn::Set(d, best)))) i += lanes;
+    }
+    while (!is_best(from[i])) ++i;
+    static_cast<std::int64_t*>(y)[at[row][1]] = i;
+  }
 }
-bool argmax_f32(const View& x, const View& y) {
-  return position_f32<true>(x, y);
-}
-bool argmin_f32(const View& x, const View& y) {
-  return position_f32<false>(x, y);
+
+template <class Fold>
+constexpr VectorFold vector_fold{&fold_each_row<Fold>, &fold_all_lines<Fold>, &fold_each_column<Fold>};
+
+const VectorFolds* folds() {
+  static constexpr VectorFolds table = {
+      .sum = vector_fold<SumFold<false>>,
+      .sum_of_squares = vector_fold<SumFold<true>>,
+      .max = vector_fold<ExtremeFold<true>>,
+      .min = vector_fold<ExtremeFold<false>>,
+      .log_sum_exp = vector_fold<LogSumExpFold>,
+      .argmax = &find_in_each_row<true>,
+      .argmin = &find_in_each_row<false>,
+  };
+  return &table;
 }
 
 }  // namespace heed::kernels::HWY_NAMESPACE
@@ -325,50 +226,178 @@ HWY_AFTER_NAMESPACE();
 namespace heed::kernels {
 namespace {
 
-HWY_EXPORT(sum_f32);
-HWY_EXPORT(sum_of_squares_f32);
-HWY_EXPORT(max_f32);
-HWY_EXPORT(min_f32);
-HWY_EXPORT(log_sum_exp_f32);
-HWY_EXPORT(argmax_f32);
-HWY_EXPORT(argmin_f32);
+HWY_EXPORT(folds);
 
-void sum_simd(View x, View y, Stream stream) {
-  if (x.dtype == Dtype::f32 && HWY_DYNAMIC_DISPATCH(sum_f32)(x, y)) return;
-  sum_reference(x, y, stream);
-}
-void sum_of_squares_simd(View x, View y, Stream stream) {
-  if (x.dtype == Dtype::f32 && HWY_DYNAMIC_DISPATCH(sum_of_squares_f32)(x, y)) return;
-  sum_of_squares_reference(x, y, stream);
-}
-void max_simd(View x, View y, Stream stream) {
-  if (x.dtype == Dtype::f32 && HWY_DYNAMIC_DISPATCH(max_f32)(x, y)) return;
-  max_reference(x, y, stream);
-}
-void min_simd(View x, View y, Stream stream) {
-  if (x.dtype == Dtype::f32 && HWY_DYNAMIC_DISPATCH(min_f32)(x, y)) return;
-  min_reference(x, y, stream);
-}
-void log_sum_exp_simd(View x, View y, Stream stream) {
-  if (x.dtype == Dtype::f32 && HWY_DYNAMIC_DISPATCH(log_sum_exp_f32)(x, y)) return;
-  log_sum_exp_reference(x, y, stream);
-}
-void argmax_simd(View x, View y, Stream stream) {
-  if (x.dtype == Dtype::f32 && HWY_DYNAMIC_DISPATCH(argmax_f32)(x, y)) return;
-  argmax_reference(x, y, stream);
-}
-void argmin_simd(View x, View y, Stream stream) {
-  if (x.dtype == Dtype::f32 && HWY_DYNAMIC_DISPATCH(argmin_f32)(x, y)) return;
-  argmin_reference(x, y, stream);
+// An array of accumulators (accumulators.h), their type left out.
+struct AccumulatorType {
+  std::size_t size;
+  void (*start)(void* accumulators, std::int64_t count);
+  void (*merge)(void* accumulators, const void* later, std::int64_t count);
+  void (*finish)(const void* accumulators, std::int64_t count, float* y, std::int64_t stride);
+};
+
+template <class A>
+constexpr AccumulatorType accumulator_type{
+    sizeof(A), [](void* accumulators, std::int64_t count) { std::fill_n(static_cast<A*>(accumulators), count, A{}); },
+    [](void* accumulators, const void* later, std::int64_t count) {
+      for (std::int64_t i = 0; i < count; ++i) static_cast<A*>(accumulators)[i].merge(static_cast<const A*>(later)[i]);
+    },
+    [](const void* accumulators, std::int64_t count, float* y, std::int64_t stride) {
+      for (std::int64_t i = 0; i < count; ++i) y[i * stride] = static_cast<const A*>(accumulators)[i].result();
+    }};
+
+inline constexpr std::size_t largest_accumulator = 16;
+static_assert(sizeof(LogSumExpOf<float>) <= largest_accumulator);
+
+// The axes of x that stay, with those of y, and the axes that go.
+struct Axes {
+  IndexSpace<2> kept;
+  IndexSpace<1> reduced;
+  Axes(const View& x, const View& y)
+      : kept({x, y}, [&](int axis) { return y.shape[axis] != 1; }),
+        reduced({x}, [&](int axis) { return y.shape[axis] == 1; }) {}
+};
+
+constexpr std::int64_t segment_length = 16384;
+
+// Every output has one line of its own.
+void reduce_single_lines(RowsFunction rows, const View& x, const View& y, const Axes& axes) {
+  const std::int64_t n = axes.reduced.inner_length();
+  parallel_for(axes.kept.size(), 1 + segment_length / (n + 1), [&](std::int64_t begin, std::int64_t end) {
+    axes.kept.walk_batches(
+        begin, end, [&](const RowOffsets* at, std::int64_t count) { rows(x.as<const float>(), at, count, n, y.data); });
+  });
 }
 
-const Register register_sum{reduce_sum, DeviceType::cpu, "simd", &sum_simd, is_default};
-const Register register_squares{reduce_sum_of_squares, DeviceType::cpu, "simd", &sum_of_squares_simd, is_default};
-const Register register_max{reduce_max, DeviceType::cpu, "simd", &max_simd, is_default};
-const Register register_min{reduce_min, DeviceType::cpu, "simd", &min_simd, is_default};
-const Register register_lse{reduce_log_sum_exp, DeviceType::cpu, "simd", &log_sum_exp_simd, is_default};
-const Register register_argmax{reduce_argmax, DeviceType::cpu, "simd", &argmax_simd, is_default};
-const Register register_argmin{reduce_argmin, DeviceType::cpu, "simd", &argmin_simd, is_default};
+// The fastest axis is reduced. Few outputs: the segments of each are spread over the cores; many: the outputs are.
+void reduce_rows(const VectorFold& fold, const AccumulatorType& type, const View& x, const View& y, const Axes& axes) {
+  constexpr std::int64_t max_pieces = 64;
+  const IndexSpace<2>& kept = axes.kept;
+  IndexSpace<1> lines = axes.reduced;
+  const std::int64_t n = lines.inner_length();
+  lines.drop_inner();
+  const std::int64_t segments_per_line = (n + segment_length - 1) / segment_length;
+  const std::int64_t segments = lines.size() * segments_per_line;
+
+  const auto fold_segments = [&](const float* from, std::int64_t first, std::int64_t last, void* accumulator) {
+    while (first < last) {
+      const std::int64_t line = first / segments_per_line, in_line = first % segments_per_line;
+      const std::int64_t count = segments_per_line == 1 ? last - first : 1;  // short lines are walked in one go
+      const std::int64_t begin = in_line * segment_length, length = std::min(n - begin, segment_length);
+      lines.walk_batches(line, line + count, [&](const LineOffsets* at, std::int64_t batch) {
+        fold.lines(from + begin, at, batch, length, accumulator);
+      });
+      first += count;
+    }
+  };
+
+  const bool split = kept.size() < 16 && segments >= 4;
+  const std::int64_t per_piece = split ? (segments + max_pieces - 1) / max_pieces : segments;
+  const std::int64_t grain = split ? kept.size() : 1 + segment_length / (lines.size() * n + 1);
+  parallel_for(kept.size(), grain, [&](std::int64_t begin, std::int64_t end) {
+    kept.walk(begin, end, [&](const RowOffsets& at) {
+      alignas(std::max_align_t) std::byte pieces[max_pieces * largest_accumulator];
+      const std::int64_t count = (segments + per_piece - 1) / per_piece;
+      type.start(pieces, count);
+      parallel_for(segments, per_piece, [&](std::int64_t first, std::int64_t last) {
+        fold_segments(x.as<const float>() + at[0], first, last, pieces + first / per_piece * type.size);
+      });
+      for (std::int64_t i = 1; i < count; ++i) type.merge(pieces, pieces + i * type.size, 1);
+      type.finish(pieces, 1, y.as<float>() + at[1], 1);
+    });
+  });
+}
+
+// The fastest axis is kept: strips of up to 512 columns, their lines in batches, in pieces where there are too few strips
+// to occupy the cores.
+void reduce_columns(const VectorFold& fold, const AccumulatorType& type, const View& x, const View& y,
+                    const Axes& axes) {
+  constexpr std::int64_t max_accumulators = 4096;
+  const IndexSpace<1>& lines = axes.reduced;
+  IndexSpace<2> kept = axes.kept;
+  const std::int64_t columns = kept.inner_length(), y_stride = kept.inner_stride(1);
+  kept.drop_inner();
+  const std::int64_t strips = (columns + strip_width - 1) / strip_width;
+  const std::int64_t widest = std::min(columns, strip_width);
+
+  const bool split = kept.size() * strips < 16;
+  const std::int64_t pieces =
+      split ? std::clamp<std::int64_t>(lines.size() * widest / 32768, 1, max_accumulators / widest) : 1;
+  const std::int64_t per_piece = std::max<std::int64_t>(1, (lines.size() + pieces - 1) / pieces);
+  const std::int64_t grain = split ? kept.size() * strips : 1 + 16384 / (lines.size() * widest + 1);
+  parallel_for(kept.size() * strips, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t task = begin; task < end; ++task) {
+      kept.walk(task / strips, task / strips + 1, [&](const RowOffsets& at) {
+        const std::int64_t column = task % strips * strip_width, width = std::min(strip_width, columns - column);
+        alignas(std::max_align_t) std::byte accumulators[max_accumulators * largest_accumulator];  // [pieces, width]
+        const std::size_t piece_size = width * type.size;
+        type.start(accumulators, pieces * width);
+        parallel_for(lines.size(), per_piece, [&](std::int64_t first, std::int64_t last) {
+          std::byte* const own = accumulators + first / per_piece * piece_size;
+          lines.walk_batches(first, last, [&](const LineOffsets* offsets, std::int64_t count) {
+            fold.columns(x.as<const float>() + at[0] + column, offsets, count, width, own);
+          });
+        });
+        for (std::int64_t p = 1; p < pieces; ++p) type.merge(accumulators, accumulators + p * piece_size, width);
+        type.finish(accumulators, width, y.as<float>() + at[1] + column * y_stride, y_stride);
+      });
+    }
+  });
+}
+
+// True when the reduction has been done; otherwise the reference is the better way.
+bool reduce_f32(const VectorFold& fold, const AccumulatorType& type, const View& x, const View& y) {
+  if (x.dtype != Dtype::f32) return false;
+  const Axes axes(x, y);
+  const auto& [kept, reduced] = axes;
+  if (kept.size() == 0 || reduced.size() == 0) return false;
+  if (reduced.inner_stride(0) == 1 && reduced.inner_length() >= 4) {
+    const bool is_one_line = reduced.inner_length() == reduced.size() && reduced.size() <= segment_length;
+    is_one_line ? reduce_single_lines(fold.rows, x, y, axes) : reduce_rows(fold, type, x, y, axes);
+    return true;
+  }
+  if (kept.inner_stride(0) == 1 && kept.inner_length() >= 4) {
+    reduce_columns(fold, type, x, y, axes);
+    return true;
+  }
+  return false;
+}
+
+bool find_f32(RowsFunction rows, const View& x, const View& y) {
+  if (x.dtype != Dtype::f32) return false;
+  const Axes axes(x, y);
+  const IndexSpace<1>& line = axes.reduced;
+  if (line.inner_length() != line.size() || line.inner_stride(0) != 1) return false;
+  reduce_single_lines(rows, x, y, axes);
+  return true;
+}
+
+template <VectorFold VectorFolds::*fold, class Accumulator, Reduction& reference>
+void fold_simd(View x, View y, Stream stream) {
+  const VectorFold& chosen = HWY_DYNAMIC_DISPATCH(folds)()->*fold;
+  if (!reduce_f32(chosen, accumulator_type<Accumulator>, x, y)) reference(x, y, stream);
+}
+
+template <RowsFunction VectorFolds::*find, Reduction& reference>
+void find_simd(View x, View y, Stream stream) {
+  if (!find_f32(HWY_DYNAMIC_DISPATCH(folds)()->*find, x, y)) reference(x, y, stream);
+}
+
+constexpr auto sum_simd = &fold_simd<&VectorFolds::sum, SumOf<float>, sum_reference>;
+constexpr auto squares_simd = &fold_simd<&VectorFolds::sum_of_squares, SumOf<float>, sum_of_squares_reference>;
+constexpr auto max_simd = &fold_simd<&VectorFolds::max, MaxOf<float>, max_reference>;
+constexpr auto min_simd = &fold_simd<&VectorFolds::min, MinOf<float>, min_reference>;
+constexpr auto lse_simd = &fold_simd<&VectorFolds::log_sum_exp, LogSumExpOf<float>, log_sum_exp_reference>;
+constexpr auto argmax_simd = &find_simd<&VectorFolds::argmax, argmax_reference>;
+constexpr auto argmin_simd = &find_simd<&VectorFolds::argmin, argmin_reference>;
+
+const Register register_sum{reduce_sum, DeviceType::cpu, "simd", sum_simd, is_default};
+const Register register_squares{reduce_sum_of_squares, DeviceType::cpu, "simd", squares_simd, is_default};
+const Register register_max{reduce_max, DeviceType::cpu, "simd", max_simd, is_default};
+const Register register_min{reduce_min, DeviceType::cpu, "simd", min_simd, is_default};
+const Register register_lse{reduce_log_sum_exp, DeviceType::cpu, "simd", lse_simd, is_default};
+const Register register_argmax{reduce_argmax, DeviceType::cpu, "simd", argmax_simd, is_default};
+const Register register_argmin{reduce_argmin, DeviceType::cpu, "simd", argmin_simd, is_default};
 
 }  // namespace
 }  // namespace heed::kernels
