@@ -12,14 +12,19 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 Array softmax_reference(const Array& x, int axis) {
-  return filled(x.shape, [&](const Dims& index) {
-    Dims other = index;
+  Array y(x.shape);
+  for_each_index(x.shape, [&](const Dims& first) {
+    if (first[axis] != 0) return;
+    Dims i = first;  // goes along the row
+    const auto each = [&](const auto& body) {
+      for (i[axis] = 0; i[axis] < x.shape[axis]; ++i[axis]) body();
+    };
     double largest = -infinity, total = 0;
-    for (other[axis] = 0; other[axis] < x.shape[axis]; ++other[axis]) largest = std::max(largest, x[other]);
-    if (largest == -infinity) return 0.0;
-    for (other[axis] = 0; other[axis] < x.shape[axis]; ++other[axis]) total += std::exp(x[other] - largest);
-    return std::exp(x[index] - largest) / total;
+    each([&] { largest = std::max(largest, x[i]); });
+    each([&] { total += std::exp(x[i] - largest); });
+    each([&] { y[i] = largest == -infinity ? 0 : std::exp(x[i] - largest) / total; });
   });
+  return y;
 }
 
 Case softmax_case(const Shape& shape, int axis) {

@@ -17,11 +17,12 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-// All variants in f32 and bf16; in f16, which shares the kernels of bf16, the default.
+// All variants in f32 and bf16, less those that would run the same kernels again; in f16, which shares the kernels of bf16,
+// the default.
 void verify_on_gpu(const std::string& name, AttentionProblem p) {
   for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
     p.dtype = dtype;
-    verify_attention_on_gpu(name, p, attention_variants_on_gpu());
+    verify_attention_on_gpu(name, p, without_repeats(attention_variants_on_gpu(), dtype));
   }
   p.dtype = Dtype::f16;
   verify_attention_on_gpu(name, p, {"mma"});
@@ -37,7 +38,33 @@ AttentionProblem with(const Change& change) {
   return p;
 }
 
+std::vector<std::vector<double>> bits(const AttentionProblem& p) {
+  std::vector<std::vector<double>> all;
+  for (const auto& [name, x] : run_on_gpu(p)) all.push_back(x.to_vector<double>());
+  return all;
+}
+
 }  // namespace
+
+// What allows the other cases to leave them out.
+TEST_CASE("attention on the GPU: variants without kernels of their own run the default's") {
+  if (no_gpu()) return;
+  for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+    for (const bool plain : {true, false}) {
+      AttentionProblem p = base;
+      p.dtype = dtype;
+      if (plain) p.head_dim = p.value_dim = 64, p.queries = 70, p.keys = 100;
+      if (!plain) p.options = {.causal = Causal::bottom_right, .softcap = 5, .dropout = 0.3};
+      const auto expected = bits(p);
+      for (const std::string& variant : attention_variants_on_gpu()) {
+        if (!runs_the_default(variant, dtype)) continue;
+        CAPTURE(variant);
+        const ScopedAttentionVariant scope(variant);
+        CHECK_EQ(bits(p), expected);
+      }
+    }
+  }
+}
 
 TEST_CASE("attention on the GPU: lengths around the tiles") {
   if (no_gpu()) return;
@@ -76,7 +103,7 @@ TEST_CASE("attention on the GPU: the default gradients go with every forward") {
     }
     const AttentionResults truth = run_attention(p, Dtype::f64, AttentionPath::composed),
                            composed = run_attention(p, Dtype::f32, AttentionPath::composed);
-    for (const std::string& variant : variants_on_gpu(kernels::attention_forward)) {
+    for (const std::string& variant : without_repeats(variants_on_gpu(kernels::attention_forward), p.dtype)) {
       const kernels::ScopedVariant forward(kernels::attention_forward, DeviceType::cuda, variant);
       const AttentionResults found = run_on_gpu(p);
       for (std::size_t i = 0; i < truth.size(); ++i) {
@@ -94,7 +121,7 @@ TEST_CASE("attention on the GPU: numbers that are none") {
   for (const double special : {std::nan(""), infinity, -infinity}) {
     for (const int broken : {0, 1, 2}) {  // query, key or value 3, its second coordinate
       for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
-        for (const std::string& variant : variants_on_gpu(kernels::attention_forward)) {
+        for (const std::string& variant : without_repeats(variants_on_gpu(kernels::attention_forward), dtype)) {
           CAPTURE(special);
           CAPTURE(broken);
           CAPTURE(variant);
@@ -334,13 +361,8 @@ TEST_CASE("attention on the GPU: the bits come again") {
                              .value_dim = 64,
                              .options = {.causal = Causal::bottom_right, .dropout = dropout},
                              .dtype = dtype};
-    const auto bits = [&] {
-      std::vector<std::vector<double>> all;
-      for (const auto& [name, x] : run_on_gpu(p)) all.push_back(x.to_vector<double>());
-      return all;
-    };
-    const auto first = bits();
-    CHECK_EQ(bits(), first);
+    const auto first = bits(p);
+    CHECK_EQ(bits(p), first);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "engine/ops.h"
@@ -105,6 +106,10 @@ bool has(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+std::string name_in(const kernels::KernelSlot& slot, const std::string& variant) {
+  return has(variants_on_gpu(slot), variant) ? variant : "";
+}
+
 }  // namespace
 
 AttentionResults forward_on_gpu(const AttentionProblem& p, const std::vector<Tensor>& inputs) {
@@ -189,6 +194,22 @@ std::vector<std::string> attention_variants_on_gpu() {
   return all;
 }
 
+ScopedAttentionVariant::ScopedAttentionVariant(const std::string& variant)
+    : forward_(kernels::attention_forward, DeviceType::cuda, name_in(kernels::attention_forward, variant)),
+      backward_(kernels::attention_backward, DeviceType::cuda, name_in(kernels::attention_backward, variant)) {}
+
+bool runs_the_default(const std::string& variant, Dtype dtype) {
+  if (dtype != Dtype::f32) return variant == "tf32x3";
+  return variant == "fma" || variant.starts_with("mma_");  // and so is the default "mma": plain multiply-adds
+}
+
+std::vector<std::string> without_repeats(const std::vector<std::string>& variants, Dtype dtype) {
+  std::vector<std::string> result;
+  std::copy_if(variants.begin(), variants.end(), std::back_inserter(result),
+               [&](const std::string& variant) { return !runs_the_default(variant, dtype); });
+  return result;
+}
+
 void verify_attention_on_gpu(const std::string& name, const AttentionProblem& p,
                              const std::vector<std::string>& variants) {
   CAPTURE(name);
@@ -199,13 +220,7 @@ void verify_attention_on_gpu(const std::string& name, const AttentionProblem& p,
   const AttentionOracle oracle(p);
   for (const std::string& variant : variants) {
     CAPTURE(variant);
-    const auto name_in = [&](const kernels::KernelSlot& slot) {
-      return has(variants_on_gpu(slot), variant) ? variant : "";
-    };
-    const kernels::ScopedVariant forward(kernels::attention_forward, DeviceType::cuda,
-                                         name_in(kernels::attention_forward));
-    const kernels::ScopedVariant backward(kernels::attention_backward, DeviceType::cuda,
-                                          name_in(kernels::attention_backward));
+    const ScopedAttentionVariant scope(variant);
     CHECK_EQ(oracle.findings(run_on_gpu(p)), "");
   }
 }
