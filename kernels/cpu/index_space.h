@@ -40,9 +40,10 @@ class IndexSpace {
     --nest_.rank;
   }
 
-  // Calls visit(offsets) for the positions first, ..., last - 1.
+  // Calls visit(offsets, count) for stretches of the positions first, ..., last - 1 along the fastest axis: `count` of
+  // them, the first at these offsets, inner_stride(view) apart.
   template <class Visit>
-  void walk(std::int64_t first, std::int64_t last, Visit&& visit) const {
+  void walk_runs(std::int64_t first, std::int64_t last, Visit&& visit) const {
     if (first >= last) return;
     const auto& [rank, shape, strides] = nest_;
     std::int64_t index[max_rank] = {};
@@ -55,10 +56,8 @@ class IndexSpace {
     const int inner = std::max(rank - 1, 0);
     for (std::int64_t position = first; position < last;) {
       const std::int64_t count = std::min(last - position, inner_length() - index[inner]);
-      for (std::int64_t i = 0; i < count; ++i) {
-        visit(static_cast<const Offsets&>(offsets));
-        for (std::size_t v = 0; v < N; ++v) offsets[v] += strides[v][inner];
-      }
+      visit(static_cast<const Offsets&>(offsets), count);
+      for (std::size_t v = 0; v < N; ++v) offsets[v] += count * strides[v][inner];
       position += count;
       index[inner] += count;
       for (int i = inner; i > 0 && index[i] == shape[i]; --i) {
@@ -67,6 +66,17 @@ class IndexSpace {
         ++index[i - 1];
       }
     }
+  }
+
+  // Calls visit(offsets) for each of the positions.
+  template <class Visit>
+  void walk(std::int64_t first, std::int64_t last, Visit&& visit) const {
+    walk_runs(first, last, [&](Offsets at, std::int64_t count) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        visit(static_cast<const Offsets&>(at));
+        for (std::size_t v = 0; v < N; ++v) at[v] += inner_stride(v);
+      }
+    });
   }
 
   // The same positions in batches: visit(offsets, count) for index_batch of them at a time, or what is left. What is done

@@ -11,9 +11,11 @@ namespace heed::kernels {
 struct LoopCursor {
   int rank = 1;
   const std::int64_t* shape = nullptr;
+  std::int64_t position;  // among all elements, in the order of the loop
   std::int64_t index[max_rank] = {};
 
-  LoopCursor(const std::int64_t* shape, int rank, std::int64_t position) : rank(rank), shape(shape) {
+  LoopCursor(const std::int64_t* shape, int rank, std::int64_t position)
+      : rank(rank), shape(shape), position(position) {
     for (int axis = rank - 1; axis > 0; --axis) {
       index[axis] = position % shape[axis];
       position /= shape[axis];
@@ -31,6 +33,7 @@ struct LoopCursor {
 
   // At most to the end of a run at a time.
   void advance_in_run(std::int64_t n) {
+    position += n;
     index[rank - 1] += n;
     for (int axis = rank - 1; axis > 0 && index[axis] == shape[axis]; --axis) {
       index[axis] = 0;

@@ -77,7 +77,8 @@ void LoopOperand::place(void* data, const ElementFormat& format, const std::int6
   format_ = &format;
   strides_ = strides;
   inner_stride_ = strides[rank - 1];
-  is_linear_ = repeats_ = true;
+  is_linear_ = !format.is_widened;
+  repeats_ = true;
   std::int64_t expected = 1;
   for (int axis = rank - 1; axis >= 0; --axis) {
     is_linear_ &= strides[axis] == expected;
@@ -87,14 +88,17 @@ void LoopOperand::place(void* data, const ElementFormat& format, const std::int6
   loaded_offset_ = loaded_ = 0;
 }
 
-bool LoopOperand::lies_contiguous(const LoopCursor& at, std::int64_t n) const {
-  return !format_->is_widened && (is_linear_ || (inner_stride_ == 1 && n <= at.left_in_run()));
+std::byte* LoopOperand::place_in_memory(const LoopCursor& at, std::int64_t n) const {
+  const auto size = static_cast<std::int64_t>(format_->size);
+  if (is_linear_) return data_ + at.position * size;
+  const bool is_contiguous = inner_stride_ == 1 && n <= at.left_in_run() && !format_->is_widened;
+  return is_contiguous ? data_ + at.offset(strides_) * size : nullptr;
 }
 
 const void* LoopOperand::load(const LoopCursor& at, std::int64_t n) {
-  const std::int64_t offset = at.offset(strides_);
-  if (lies_contiguous(at, n)) return data_ + offset * static_cast<std::int64_t>(format_->size);
+  if (const void* const block = place_in_memory(at, n)) return block;
   // A row that repeats, or one value, may be in the buffer already.
+  const std::int64_t offset = at.offset(strides_);
   const bool may_be_loaded = repeats_ || (inner_stride_ == 0 && n <= at.left_in_run());
   if (may_be_loaded && offset == loaded_offset_ && n <= loaded_) return buffer_;
   format_->load(data_, strides_, at, n, buffer_);
@@ -104,12 +108,12 @@ const void* LoopOperand::load(const LoopCursor& at, std::int64_t n) {
 }
 
 void* LoopOperand::target(const LoopCursor& at, std::int64_t n) {
-  if (!lies_contiguous(at, n)) return buffer_;
-  return data_ + at.offset(strides_) * static_cast<std::int64_t>(format_->size);
+  void* const block = place_in_memory(at, n);
+  return block != nullptr ? block : buffer_;
 }
 
-void LoopOperand::store(const LoopCursor& at, std::int64_t n) {
-  if (!lies_contiguous(at, n)) format_->store(buffer_, n, at, strides_, data_);
+void LoopOperand::store(const LoopCursor& at, std::int64_t n, const void* block) {
+  if (block == buffer_) format_->store(buffer_, n, at, strides_, data_);
 }
 
 // ---- The loop.
@@ -121,7 +125,8 @@ void map_erased_blocks(LoopOrder order, std::size_t inputs, const View& y, const
   std::array<const View*, max_operands> views;
   for (std::size_t v = 0; v < inputs; ++v) views[v] = &x[v];
   views[inputs] = &y;
-  const auto nest = loop_nest_of(views, order, inputs, [](int) { return true; }, inputs + 1);
+  const auto nest = loop_nest_of(
+      views, order, inputs, [](int) { return true; }, inputs + 1);
   // Blocks end where runs of the inner axis do, as long as a run is worth a block; short runs share one, whole runs
   // each.
   const std::int64_t inner = nest.shape[nest.rank - 1];
@@ -141,8 +146,9 @@ void map_erased_blocks(LoopOrder order, std::size_t inputs, const View& y, const
       n = std::min({end - begin, limit, share_block ? limit : at.left_in_run()});
       const void* loaded[max_operands];
       for (std::size_t v = 0; v < inputs; ++v) loaded[v] = operands[v].load(at, n);
-      block.call(block.block, begin, n, output.target(at, n), loaded);
-      output.store(at, n);
+      void* const target = output.target(at, n);
+      block.call(block.block, begin, n, target, loaded);
+      output.store(at, n, target);
       at.advance(n);
     }
   });

@@ -54,16 +54,16 @@ class LoopOperand {
 
   // Where to write the block; then store() puts it where it belongs.
   void* target(const LoopCursor& at, std::int64_t n);
-  void store(const LoopCursor& at, std::int64_t n);
+  void store(const LoopCursor& at, std::int64_t n, const void* block);
 
  private:
-  bool lies_contiguous(const LoopCursor& at, std::int64_t n) const;
+  std::byte* place_in_memory(const LoopCursor& at, std::int64_t n) const;  // null where the block lies scattered
 
   std::byte* data_;
   const ElementFormat* format_;
   const std::int64_t* strides_;
   std::int64_t inner_stride_;
-  bool is_linear_;              // one stretch of memory, in the order of the loop
+  bool is_linear_;              // one stretch of memory, in the order of the loop, not to be widened
   bool repeats_;                // the outer axes have stride 0
   std::int64_t loaded_offset_;  // of the first element in the buffer
   std::int64_t loaded_;         // elements in the buffer that a later block may find useful

@@ -55,16 +55,18 @@ const Register reference_logical_and{logical_and, cpu, "reference",
 const Register reference_logical_or{logical_or, cpu, "reference",
                                     &predicate<[](auto a, auto b) { return (a != 0) | (b != 0); }>, is_default};
 
+template <class T>
+void where_block(std::int64_t, std::int64_t n, T* y, const bool* condition, const T* a, const T* b) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T mask = static_cast<T>(-static_cast<T>(condition[i]));  // all bits or none: a choice without a jump
+    y[i] = static_cast<T>((a[i] & mask) | (b[i] & ~mask));
+  }
+}
+
 void where_reference(View condition, View a, View b, View y, Stream) {
   with_width(y.dtype, [&]<class T>(T) {
-    map_blocks<T, bool, T, T>(LoopOrder::any, y, {condition, a, b},
-                              [](std::int64_t, std::int64_t n, T* y, const bool* condition, const T* a, const T* b) {
-#pragma GCC ivdep
-                                for (std::int64_t i = 0; i < n; ++i) {
-                                  const T if_true = a[i], if_false = b[i];  // both read: a choice without a jump
-                                  y[i] = condition[i] ? if_true : if_false;
-                                }
-                              });
+    map_blocks<T, bool, T, T>(LoopOrder::any, y, {condition, a, b}, &where_block<T>);
   });
 }
 const Register reference_where{where, cpu, "reference", &where_reference, is_default};

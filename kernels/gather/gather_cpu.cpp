@@ -32,57 +32,105 @@ void add_to(T& sum, T term) {
 }
 
 // The ways through the axes below know no types, and are compiled once. What happens on them is a function for each type,
-// called through a pointer for batches of positions.
+// called through a pointer for a whole stretch of elements, or a batch of lines.
 
 using Offsets2 = std::array<std::int64_t, 2>;
 using Offsets3 = std::array<std::int64_t, 3>;
 
-// Collects positions, and calls visit(positions, count) for every index_batch of them; the last call is flush().
-template <class Visit>
-class Batch {
- public:
-  explicit Batch(const Visit& visit) : visit_(visit) {}
-  void add(const Offsets2& at) {
-    at_[count_++] = at;
-    if (count_ == index_batch) flush();
-  }
-  void flush() {
-    visit_(at_, count_);
-    count_ = 0;
-  }
+std::byte* element(const View& view, std::int64_t offset) {
+  return view.as<std::byte>() + offset * static_cast<std::int64_t>(size_of(view.dtype));
+}
 
- private:
-  const Visit& visit_;
-  Offsets2 at_[index_batch];
-  std::int64_t count_ = 0;
+// ---- gather, scatter_add
+
+// Some elements: the first of them, and how far they lie apart.
+struct Stretch {
+  void* data;
+  std::int64_t step;
+  template <class T>
+  T& at(std::int64_t i) const {
+    return static_cast<T*>(data)[i * step];
+  }
 };
+
+// y[i] = x[i], but x[i] stands `index[i] stride` elements further on.
+template <class T, class I>
+void gather_elements(Stretch x, std::int64_t stride, Stretch index, Stretch y, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) y.at<T>(i) = *(&x.at<const T>(i) + index.at<const I>(i) * stride);
+}
+
+// Where an index decides, a view's stride does not count: it is taken out of the walk and multiplied in by hand.
+View without_stride(View view, int axis) {
+  view.strides[axis] = 0;
+  return view;
+}
+
+void gather_reference(View x, int axis, View index, View y, Stream) {
+  const IndexSpace<3> space({y, index, without_stride(x, axis)}, [](int) { return true; });
+  auto gather = &gather_elements<std::uint8_t, std::int64_t>;
+  with_width(x.dtype,
+             [&]<class T>(T) { with_index_type(index.dtype, [&]<class I>(I) { gather = &gather_elements<T, I>; }); });
+  parallel_for(space.size(), elements_per_task, [&](std::int64_t begin, std::int64_t end) {
+    space.walk_runs(begin, end, [&](const Offsets3& at, std::int64_t n) {
+      const auto stretch = [&](const View& view, int v) {
+        return Stretch{element(view, at[v]), space.inner_stride(v)};
+      };
+      gather(stretch(x, 2), x.strides[axis], stretch(index, 1), stretch(y, 0), n);
+    });
+  });
+}
+
+// Lines along the axis that begin at the offsets in `at`: of index, y and source.
+template <class T, class I>
+void scatter_add_lines(const View& y, int axis, const View& index, const View& source, const Offsets3* at,
+                       std::int64_t count) {
+  const std::int64_t n = index.shape[axis], stride = y.strides[axis];
+  const std::int64_t index_step = index.strides[axis], source_step = source.strides[axis];
+  for (std::int64_t line = 0; line < count; ++line) {
+    const I* const from = index.as<const I>() + at[line][0];
+    T* const to = y.as<T>() + at[line][1];
+    const T* const terms = source.as<const T>() + at[line][2];
+    for (std::int64_t i = 0; i < n; ++i) add_to(to[from[i * index_step] * stride], terms[i * source_step]);
+  }
+}
+
+// A task owns lines along the axis: the elements of y that one line reaches, no other line does. A line's terms are added
+// one after the other.
+void scatter_add_reference(View y, int axis, View index, View source, Stream) {
+  const IndexSpace<3> lines({index, y, source}, [axis](int other) { return other != axis; });
+  auto scatter = &scatter_add_lines<float, std::int64_t>;
+  with_type(SignedTypes{}, y.dtype,
+            [&]<class T>(T) { with_index_type(index.dtype, [&]<class I>(I) { scatter = &scatter_add_lines<T, I>; }); });
+  parallel_for(
+      lines.size(), 1 + elements_per_task / (1 + index.shape[axis]), [&](std::int64_t begin, std::int64_t end) {
+        lines.walk_batches(begin, end,
+                           [&](const Offsets3* at, std::int64_t count) { scatter(y, axis, index, source, at, count); });
+      });
+}
+
+// ---- index_select, index_add: gather and scatter_add with one index for all lines, and whole rows where there are any
+
+// An index [n] as one of the shape of `like`, with n elements along `axis`.
+View for_every_line(const View& index, const View& like, int axis) {
+  View spread = like;
+  spread.data = index.data;
+  spread.dtype = index.dtype;
+  for (std::int64_t& stride : spread.strides) stride = 0;
+  spread.strides[axis] = index.strides[0];
+  return spread;
+}
+
+void index_select_reference(View x, int axis, View index, View y, Stream stream) {
+  gather_reference(x, axis, for_every_line(index, y, axis), y, stream);
+}
+
+void index_add_reference(View y, int axis, View index, View source, Stream stream) {
+  scatter_add_reference(y, axis, for_every_line(index, source, axis), source, stream);
+}
 
 // The positions of two views that agree in every axis but `axis`, without that axis.
 IndexSpace<2> beside(const View& a, const View& b, int axis) {
   return {{a, b}, [axis](int other) { return other != axis; }};
-}
-
-// ---- index_select
-
-// y[at[1]] = x[at[0]]
-template <class T>
-void move_elements(const void* x, void* y, const Offsets2* at, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) static_cast<T*>(y)[at[i][1]] = static_cast<const T*>(x)[at[i][0]];
-}
-
-void index_select_reference(View x, int axis, View index, View y, Stream) {
-  const IndexSpace<2> space = beside(x, y, axis);
-  auto move = &move_elements<std::uint8_t>;
-  with_width(x.dtype, [&]<class T>(T) { move = &move_elements<T>; });
-  parallel_for(index.shape[0], elements_per_task / (1 + space.size()), [&](std::int64_t begin, std::int64_t end) {
-    const auto visit = [&](const Offsets2* at, std::int64_t count) { move(x.data, y.data, at, count); };
-    Batch batch(visit);
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t from = index_at(index, i * index.strides[0]) * x.strides[axis], to = i * y.strides[axis];
-      space.walk(0, space.size(), [&](const Offsets2& at) { batch.add({from + at[0], to + at[1]}); });
-    }
-    batch.flush();
-  });
 }
 
 void index_select_rows(View x, int axis, View index, View y, Stream stream) {
@@ -100,33 +148,6 @@ void index_select_rows(View x, int axis, View index, View y, Stream stream) {
       space.walk(0, space.size(),
                  [&](const auto& at) { std::memcpy(to + at[1] * element, from + at[0] * element, bytes); });
     }
-  });
-}
-
-// ---- index_add
-
-// y[at[0]] += source[at[1]]
-template <class T>
-void add_elements(void* y, const void* source, const Offsets2* at, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i)
-    add_to(static_cast<T*>(y)[at[i][0]], static_cast<const T*>(source)[at[i][1]]);
-}
-
-// A task owns some of the positions beside the axis and goes through the whole index, so that no two tasks meet and
-// every element of y receives its terms in the order of the index.
-void index_add_reference(View y, int axis, View index, View source, Stream) {
-  const IndexSpace<2> space = beside(y, source, axis);
-  const std::int64_t n = index.shape[0];
-  auto add = &add_elements<float>;
-  with_type(SignedTypes{}, y.dtype, [&]<class T>(T) { add = &add_elements<T>; });
-  parallel_for(space.size(), 1 + elements_per_task / (1 + n), [&](std::int64_t begin, std::int64_t end) {
-    const auto visit = [&](const Offsets2* at, std::int64_t count) { add(y.data, source.data, at, count); };
-    Batch batch(visit);
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::int64_t to = index_at(index, i * index.strides[0]) * y.strides[axis], from = i * source.strides[axis];
-      space.walk(begin, end, [&](const Offsets2& at) { batch.add({to + at[0], from + at[1]}); });
-    }
-    batch.flush();
   });
 }
 
@@ -165,62 +186,6 @@ void index_add_rows(View y, int axis, View index, View source, Stream stream) {
                    });
                  }
                });
-}
-
-// ---- gather, scatter_add
-
-// y[at[2]] = x[at[1] + index[at[0]] step]
-template <class T, class I>
-void gather_elements(const void* x, std::int64_t step, const void* index, void* y, const Offsets3* at,
-                     std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t chosen = static_cast<const I*>(index)[at[i][0]];
-    static_cast<T*>(y)[at[i][2]] = static_cast<const T*>(x)[at[i][1] + chosen * step];
-  }
-}
-
-// Where an index decides, a view's stride does not count: it is taken out of the walk and multiplied in by hand.
-View without_stride(View view, int axis) {
-  view.strides[axis] = 0;
-  return view;
-}
-
-void gather_reference(View x, int axis, View index, View y, Stream) {
-  const IndexSpace<3> space({index, without_stride(x, axis), y}, [](int) { return true; });
-  auto gather = &gather_elements<std::uint8_t, std::int64_t>;
-  with_width(x.dtype,
-             [&]<class T>(T) { with_index_type(index.dtype, [&]<class I>(I) { gather = &gather_elements<T, I>; }); });
-  parallel_for(space.size(), elements_per_task, [&](std::int64_t begin, std::int64_t end) {
-    space.walk_batches(begin, end, [&](const Offsets3* at, std::int64_t count) {
-      gather(x.data, x.strides[axis], index.data, y.data, at, count);
-    });
-  });
-}
-
-// Lines along the axis that begin at the offsets in `at`: of index, y and source.
-template <class T, class I>
-void scatter_add_lines(const View& y, int axis, const View& index, const View& source, const Offsets3* at,
-                       std::int64_t count) {
-  for (std::int64_t line = 0; line < count; ++line) {
-    const I* const from = index.as<const I>() + at[line][0];
-    T* const to = y.as<T>() + at[line][1];
-    const T* const terms = source.as<const T>() + at[line][2];
-    for (std::int64_t i = 0; i < index.shape[axis]; ++i)
-      add_to(to[from[i * index.strides[axis]] * y.strides[axis]], terms[i * source.strides[axis]]);
-  }
-}
-
-// A task owns lines along the axis: the elements of y that one line reaches, no other line does.
-void scatter_add_reference(View y, int axis, View index, View source, Stream) {
-  const IndexSpace<3> lines({index, y, source}, [axis](int other) { return other != axis; });
-  auto scatter = &scatter_add_lines<float, std::int64_t>;
-  with_type(SignedTypes{}, y.dtype,
-            [&]<class T>(T) { with_index_type(index.dtype, [&]<class I>(I) { scatter = &scatter_add_lines<T, I>; }); });
-  parallel_for(
-      lines.size(), 1 + elements_per_task / (1 + index.shape[axis]), [&](std::int64_t begin, std::int64_t end) {
-        lines.walk_batches(begin, end,
-                           [&](const Offsets3* at, std::int64_t count) { scatter(y, axis, index, source, at, count); });
-      });
 }
 
 // ---- index_range
