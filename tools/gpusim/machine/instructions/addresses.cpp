@@ -1,6 +1,8 @@
 // See addresses.h.
 #include "tools/gpusim/machine/instructions/addresses.h"
 
+#include <algorithm>
+
 #include "tools/gpusim/machine/faults.h"
 
 namespace gpusim::GPUSIM_TARGET {
@@ -16,23 +18,25 @@ GPUSIM_INLINE Pattern pattern_of(const std::uint64_t* address, unsigned bytes) {
   return strides == 0 ? Pattern::consecutive : differences == 0 ? Pattern::uniform : Pattern::scattered;
 }
 
-// What the observer sees of an access; check mode looks at the lanes one by one only where these tell it to.
-MemoryAccess describe(const Op* op, Space space, Access access, unsigned bytes, const Addresses& a,
-                      const std::byte* value) {
-  MemoryAccess result{op, access, space, a.mask, bytes, a.address, a.pointer, value};
+// The extent of an access, by which check mode judges it in one piece.
+void measure(const std::uint64_t* address, MemoryAccess& access) {
   std::uint64_t lowest = ~std::uint64_t{0}, highest = 0, bits = 0;
-  for (unsigned l = 0; l < warp_size; ++l) {
-    const std::uint64_t address = a.address[l];
-    const bool is_here = bit(a.mask, l);
-    lowest = is_here && address < lowest ? address : lowest;
-    highest = is_here && address > highest ? address : highest;
-    bits |= is_here ? address : 0;
+  if (access.mask == all_lanes) {
+    for (unsigned l = 0; l < warp_size; ++l) {
+      lowest = std::min(lowest, address[l]);
+      highest = std::max(highest, address[l]);
+      bits |= address[l];
+    }
+  } else {
+    each_lane(access.mask, [&](unsigned l) {
+      lowest = std::min(lowest, address[l]);
+      highest = std::max(highest, address[l]);
+      bits |= address[l];
+    });
   }
-  result.lowest = lowest;
-  result.highest = highest;
-  result.bits = bits;
-  result.is_consecutive = a.mask == all_lanes && pattern_of(a.address, bytes) == Pattern::consecutive;
-  return result;
+  access.lowest = lowest;
+  access.highest = highest;
+  access.bits = bits;
 }
 
 // One space; a.mask holds the lanes concerned, and afterwards those that may go through.
@@ -62,8 +66,12 @@ bool resolve_in(const Op* op, Warp& warp, Space space, Access access, unsigned b
   for (unsigned l = 0; l < warp_size; ++l) {
     a.pointer[l] = reinterpret_cast<std::byte*>(reinterpret_cast<std::uint64_t>(base) + a.address[l] + l * lane_stride);
   }
+  if (a.mask == all_lanes && lane_stride == 0) a.pattern = pattern_of(a.address, bytes);
   if (warp.block->observer != nullptr) [[unlikely]] {
-    a.mask = warp.block->observer->access(warp, describe(op, space, access, bytes, a, value));
+    MemoryAccess observed{op, access, space, a.mask, bytes, a.address, a.pointer, value};
+    measure(a.address, observed);
+    observed.is_consecutive = a.pattern == Pattern::consecutive;
+    a.mask = warp.block->observer->access(warp, observed);
   }
   // The checks come in one piece for all lanes; which lane it was is found out when there was one.
   const std::uint64_t room = end - begin - bytes;
@@ -73,7 +81,6 @@ bool resolve_in(const Op* op, Warp& warp, Space space, Access access, unsigned b
       outside |= a.address[l] - begin > room;
       unaligned |= a.address[l];
     }
-    a.pattern = lane_stride == 0 ? pattern_of(a.address, bytes) : Pattern::scattered;
   } else {
     each_lane(a.mask, [&](unsigned l) {
       outside |= a.address[l] - begin > room;
