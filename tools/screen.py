@@ -21,11 +21,12 @@ class Screen:
         self.interval = 0.25 if self.terminal else 15
         self.due = 0
 
-    def progress(self, text):
+    def progress(self, text, shorter=""):
         if time.monotonic() < self.due:
             return
         self.due = time.monotonic() + self.interval
         width = shutil.get_terminal_size().columns if self.terminal else 120
+        text = shorter if shorter and len(text) > width - 3 else text
         text = text if len(text) <= width - 3 else text[: width - 6] + "..."  # an interrupt's ^C has room
         self.write(f"\r{text}\x1b[K" if self.terminal else f"{text}\n")
 
