@@ -134,23 +134,38 @@ void map_erased_blocks(LoopOrder order, std::size_t inputs, const View& y, const
   const std::int64_t unit = share_block ? inner : 1;
   const std::int64_t limit = block_elements / unit * unit;
 
-  parallel_for(size, chunk_elements / unit * unit, [&](std::int64_t begin, std::int64_t end) {
-    LoopOperand operands[max_operands];
-    for (std::size_t v = 0; v <= inputs; ++v) {
-      const ElementFormat& format = element_format(views[v]->dtype, value_sizes[v]);
-      operands[v].place(views[v]->data, format, nest.strides[v], nest.shape, nest.rank);
+  const ElementFormat* formats[max_operands];
+  bool are_linear = nest.rank == 1;  // nothing to gather, and no place to keep track of
+  for (std::size_t v = 0; v <= inputs; ++v) {
+    formats[v] = &element_format(views[v]->dtype, value_sizes[v]);
+    are_linear &= nest.strides[v][0] == 1 && !formats[v]->is_widened;
+  }
+
+  const auto map_linear = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t n; begin < end; begin += n) {
+      n = std::min(end - begin, block_elements);
+      void* blocks[max_operands];
+      for (std::size_t v = 0; v <= inputs; ++v) blocks[v] = views[v]->as<std::byte>() + begin * formats[v]->size;
+      block.call(block.block, begin, n, blocks[inputs], blocks);
     }
-    LoopOperand& output = operands[inputs];
+  };
+  const auto map_any = [&](std::int64_t begin, std::int64_t end) {
+    LoopOperand operands[max_operands];
+    for (std::size_t v = 0; v <= inputs; ++v)
+      operands[v].place(views[v]->data, *formats[v], nest.strides[v], nest.shape, nest.rank);
     LoopCursor at(nest.shape, nest.rank, begin);
     for (std::int64_t n; begin < end; begin += n) {
       n = std::min({end - begin, limit, share_block ? limit : at.left_in_run()});
-      const void* loaded[max_operands];
-      for (std::size_t v = 0; v < inputs; ++v) loaded[v] = operands[v].load(at, n);
-      void* const target = output.target(at, n);
-      block.call(block.block, begin, n, target, loaded);
-      output.store(at, n, target);
+      const void* blocks[max_operands];
+      for (std::size_t v = 0; v < inputs; ++v) blocks[v] = operands[v].load(at, n);
+      void* const target = operands[inputs].target(at, n);
+      block.call(block.block, begin, n, target, blocks);
+      operands[inputs].store(at, n, target);
       at.advance(n);
     }
+  };
+  parallel_for(size, chunk_elements / unit * unit, [&](std::int64_t begin, std::int64_t end) {
+    are_linear ? map_linear(begin, end) : map_any(begin, end);
   });
 }
 

@@ -13,11 +13,13 @@ constexpr auto cpu = DeviceType::cpu;
 
 template <auto op, class C>
 void unary_block(std::int64_t, std::int64_t n, bool* y, const C* x) {
+#pragma GCC ivdep
   for (std::int64_t i = 0; i < n; ++i) y[i] = op(x[i]);
 }
 
 template <auto op, class C>
 void binary_block(std::int64_t, std::int64_t n, bool* y, const C* a, const C* b) {
+#pragma GCC ivdep
   for (std::int64_t i = 0; i < n; ++i) y[i] = op(a[i], b[i]);
 }
 
