@@ -88,12 +88,8 @@ void backward_keys(const BackwardTask& task, const BackwardPlan& plan, std::int6
         if (block.compute(task.statistics, head * sequence.queries + i)) backward_block(task, block, head, dk, dv);
       }
     }
-    const Head dk_rows(dkey, sequence.batch, task.g, sequence.first_key + j);
-    const Head dv_rows(dvalue, sequence.batch, task.g, sequence.first_key + j);
-    for (std::int64_t r = 0; r < n; ++r) {
-      scatter_row(dk + r * depth, problem.head_dim(), scale, dkey, dk_rows.row(r));
-      scatter_row(dv + r * width, problem.value_dim(), kept, dvalue, dv_rows.row(r));
-    }
+    scatter_rows(dk, n, scale, Head(dkey, sequence.batch, task.g, sequence.first_key + j));
+    scatter_rows(dv, n, kept, Head(dvalue, sequence.batch, task.g, sequence.first_key + j));
   }
 }
 

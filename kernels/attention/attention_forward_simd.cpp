@@ -142,14 +142,15 @@ struct FloatFactors {
       multiply_rows(rows, height, key_rows, depth, columns.begin, std::min(columns.end, key_count), scores,
                     most_columns);
     } else {
-      multiply_panels(rows, height, panels, problem.head_dim(), columns.begin, columns.end, scores, most_columns);
+      multiply_panels(float_tiles, rows, height, panels, problem.head_dim(), columns.begin, columns.end, scores,
+                      most_columns);
     }
   }
   // output [height, width] += weights times the values in `columns`, of which there are n
   void add_values(float* weights, std::int64_t height, const Columns& columns, std::int64_t n, float* output) const {
-    multiply<true>({weights + columns.begin, most_columns, 1}, height,
-                   {value_rows.data + columns.begin * value_rows.row_step, value_rows.row_step}, width,
-                   std::min(columns.end, n) - columns.begin, output, width);
+    add_product(float_tiles, {weights + columns.begin, most_columns, 1}, height,
+                {value_rows.data + columns.begin * value_rows.row_step, value_rows.row_step}, width,
+                std::min(columns.end, n) - columns.begin, output, width);
   }
 };
 
@@ -202,7 +203,7 @@ struct PairFactors {
       multiply_pair_rows(rows, height, {key_rows, step}, step, columns.begin, std::min(columns.end, key_count), scores,
                          most_columns);
     } else {
-      multiply_panels<PairTiles>(rows, height, panels, depth, columns.begin, columns.end, scores, most_columns);
+      multiply_panels(pair_tiles, rows, height, panels, depth, columns.begin, columns.end, scores, most_columns);
     }
   }
   void add_values(float* weights, std::int64_t height, const Columns& columns, std::int64_t n, float* output) const {
@@ -210,9 +211,9 @@ struct PairFactors {
       float* const row = weights + r * most_columns + columns.begin;
       round_to_pairs(row, columns.end - columns.begin, row);
     }
-    multiply<true, PairTiles>({weights + columns.begin, most_columns, 1}, height,
-                              {value_pairs + pairs(columns.begin) * width, width}, width,
-                              pairs(std::min(columns.end, n) - columns.begin), output, width);
+    add_product(pair_tiles, {weights + columns.begin, most_columns, 1}, height,
+                {value_pairs + pairs(columns.begin) * width, width}, width,
+                pairs(std::min(columns.end, n) - columns.begin), output, width);
   }
 };
 #endif

@@ -62,11 +62,12 @@ struct FloatGradientFactors {
 
   // Rows [row, row + height), at most strip_rows, of the products of queries and keys, and of doutput and values.
   void multiply_keys(std::int64_t row, std::int64_t height, const Columns& columns, float* products) const {
-    multiply_panels({query.data + row * query.row_step, query.row_step, 1}, height, key_panels, problem.head_dim(),
-                    columns.begin, columns.end, products + row * gradient_columns, gradient_columns);
+    multiply_panels(float_tiles, {query.data + row * query.row_step, query.row_step, 1}, height, key_panels,
+                    problem.head_dim(), columns.begin, columns.end, products + row * gradient_columns,
+                    gradient_columns);
   }
   void multiply_values(std::int64_t row, std::int64_t height, const Columns& columns, float* products) const {
-    multiply_panels({doutput.data + row * doutput.row_step, doutput.row_step, 1}, height, value_panels,
+    multiply_panels(float_tiles, {doutput.data + row * doutput.row_step, doutput.row_step, 1}, height, value_panels,
                     problem.value_dim(), columns.begin, columns.end, products + row * gradient_columns,
                     gradient_columns);
   }
@@ -77,19 +78,19 @@ struct FloatGradientFactors {
   // dquery [height, depth] += dscores keys, of keys [begin, end)
   void add_dquery(const float* dscores, std::int64_t row, std::int64_t height, std::int64_t begin, std::int64_t end,
                   float* dquery) const {
-    multiply<true>({dscores + row * gradient_columns + begin, gradient_columns, 1}, height,
-                   {key_rows.data + begin * key_rows.row_step, key_rows.row_step}, depth, end - begin, dquery, depth);
+    add_product(float_tiles, {dscores + row * gradient_columns + begin, gradient_columns, 1}, height,
+                {key_rows.data + begin * key_rows.row_step, key_rows.row_step}, depth, end - begin, dquery, depth);
   }
   // dkey and dvalue, one row for each of the keys [begin, end), += of queries [first, last)
   void add_dkey(const float* dscores, std::int64_t first, std::int64_t last, std::int64_t begin, std::int64_t end,
                 float* dkey) const {
-    multiply<true>({dscores + first * gradient_columns + begin, 1, gradient_columns}, end - begin,
-                   {query.data + first * query.row_step, query.row_step}, depth, last - first, dkey, depth);
+    add_product(float_tiles, {dscores + first * gradient_columns + begin, 1, gradient_columns}, end - begin,
+                {query.data + first * query.row_step, query.row_step}, depth, last - first, dkey, depth);
   }
   void add_dvalue(const float* weights, std::int64_t first, std::int64_t last, std::int64_t begin, std::int64_t end,
                   float* dvalue) const {
-    multiply<true>({weights + first * gradient_columns + begin, 1, gradient_columns}, end - begin,
-                   {doutput.data + first * doutput.row_step, doutput.row_step}, width, last - first, dvalue, width);
+    add_product(float_tiles, {weights + first * gradient_columns + begin, 1, gradient_columns}, end - begin,
+                {doutput.data + first * doutput.row_step, doutput.row_step}, width, last - first, dvalue, width);
   }
 };
 
@@ -150,12 +151,12 @@ struct PairGradientFactors {
   }
 
   void multiply_keys(std::int64_t row, std::int64_t height, const Columns& columns, float* products) const {
-    multiply_panels<PairTiles>({query_rows + row * depth_step, depth_step, 1}, height, key_panels, depth_pairs,
-                               columns.begin, columns.end, products + row * gradient_columns, gradient_columns);
+    multiply_panels(pair_tiles, {query_rows + row * depth_step, depth_step, 1}, height, key_panels, depth_pairs,
+                    columns.begin, columns.end, products + row * gradient_columns, gradient_columns);
   }
   void multiply_values(std::int64_t row, std::int64_t height, const Columns& columns, float* products) const {
-    multiply_panels<PairTiles>({doutput_rows + row * width_step, width_step, 1}, height, value_panels, width_pairs,
-                               columns.begin, columns.end, products + row * gradient_columns, gradient_columns);
+    multiply_panels(pair_tiles, {doutput_rows + row * width_step, width_step, 1}, height, value_panels, width_pairs,
+                    columns.begin, columns.end, products + row * gradient_columns, gradient_columns);
   }
 
   // Rows first + 2 i and first + 2 i + 1 become pairs in the place of the former; `first` is even. dscores also become
@@ -178,18 +179,18 @@ struct PairGradientFactors {
 
   void add_dquery(const float*, std::int64_t row, std::int64_t height, std::int64_t begin, std::int64_t end,
                   float* dquery) const {
-    multiply<true, PairTiles>({dscore_rows + (row * gradient_columns + begin) / 2, gradient_columns / 2, 1}, height,
-                              {key_pairs + begin / 2 * depth, depth}, depth, pairs(end - begin), dquery, depth);
+    add_product(pair_tiles, {dscore_rows + (row * gradient_columns + begin) / 2, gradient_columns / 2, 1}, height,
+                {key_pairs + begin / 2 * depth, depth}, depth, pairs(end - begin), dquery, depth);
   }
   void add_dkey(const float* dscores, std::int64_t first, std::int64_t last, std::int64_t begin, std::int64_t end,
                 float* dkey) const {
-    multiply<true, PairTiles>({dscores + first * gradient_columns + begin, 1, 2 * gradient_columns}, end - begin,
-                              {query_pairs + first / 2 * depth, depth}, depth, pairs(last - first), dkey, depth);
+    add_product(pair_tiles, {dscores + first * gradient_columns + begin, 1, 2 * gradient_columns}, end - begin,
+                {query_pairs + first / 2 * depth, depth}, depth, pairs(last - first), dkey, depth);
   }
   void add_dvalue(const float* weights, std::int64_t first, std::int64_t last, std::int64_t begin, std::int64_t end,
                   float* dvalue) const {
-    multiply<true, PairTiles>({weights + first * gradient_columns + begin, 1, 2 * gradient_columns}, end - begin,
-                              {doutput_pairs + first / 2 * width, width}, width, pairs(last - first), dvalue, width);
+    add_product(pair_tiles, {weights + first * gradient_columns + begin, 1, 2 * gradient_columns}, end - begin,
+                {doutput_pairs + first / 2 * width, width}, width, pairs(last - first), dvalue, width);
   }
 };
 #endif

@@ -12,6 +12,7 @@
 #include "kernels/attention/scores-inl.h"
 #include "kernels/attention/scratch.h"
 #include "kernels/attention/tiles-inl.h"
+#include "kernels/dtypes.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heed::kernels::HWY_NAMESPACE {

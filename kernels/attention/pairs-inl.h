@@ -1,6 +1,7 @@
 // Products of bf16 on processors that multiply pairs of them (AVX512_BF16): one instruction takes from each factor 32 bits,
 // two neighbours along the depth, and adds both products to a float. So a factor is in memory what a factor of floats is
-// (tiles-inl.h), of half the depth. Included once per instruction set (Highway's foreach_target), hence the unusual guard.
+// (tiles-inl.h), of half the depth. Mostly defined in parts_simd.cpp. Included once per instruction set (Highway's
+// foreach_target), hence the unusual guard.
 #if defined(HEED_KERNELS_ATTENTION_PAIRS_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef HEED_KERNELS_ATTENTION_PAIRS_INL_H
 #undef HEED_KERNELS_ATTENTION_PAIRS_INL_H
@@ -8,14 +9,16 @@
 #define HEED_KERNELS_ATTENTION_PAIRS_INL_H
 #endif
 
+#include <hwy/highway.h>
+
 #include <bit>
 #include <cstring>
 
-#include "kernels/attention/blocks-inl.h"
 #include "kernels/attention/tiles-inl.h"
 #include "kernels/cpu/bf16_pairs.h"
 
-// Highway of this age knows no such instruction set, so functions name it themselves.
+// Highway of this age knows no such instruction set, so functions name it themselves; they are defined where they are used,
+// because GCC takes a function that names one for a version of several.
 #undef HEED_HAS_PAIRS
 #if HWY_ARCH_X86_64 && HWY_TARGET == HWY_AVX3 && HWY_COMPILER_GCC
 #define HEED_HAS_PAIRS 1
@@ -37,37 +40,7 @@ inline bool multiplies_pairs(const View& query) {
   return query.dtype == Dtype::bf16 && has_bf16_pairs() && allow_bf16_pairs;
 }
 
-// As multiply_tile, of pairs.
-template <int rows, int vectors, bool accumulate>
-HWY_NOINLINE __attribute__((target("avx512bf16"))) void multiply_pair_tile(const float* a, std::int64_t a_row,
-                                                                           std::int64_t a_depth, const float* b,
-                                                                           std::int64_t b_row, std::int64_t depth,
-                                                                           float* c, std::int64_t c_step) {
-  __m512 sum[rows][vectors];
-  for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v) sum[r][v] = _mm512_setzero_ps();
-  for (std::int64_t k = 0; k < depth; ++k, a += a_depth, b += b_row) {
-    __m512i row[vectors];
-    for (int v = 0; v < vectors; ++v) row[v] = _mm512_loadu_si512(b + v * vector_floats);
-    for (int r = 0; r < rows; ++r) {
-      const __m512i x = _mm512_castps_si512(_mm512_set1_ps(a[r * a_row]));
-      for (int v = 0; v < vectors; ++v)
-        sum[r][v] = _mm512_dpbf16_ps(sum[r][v], reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(row[v]));
-    }
-  }
-  for (int r = 0; r < rows; ++r) {
-    for (int v = 0; v < vectors; ++v) {
-      float* const to = c + r * c_step + v * vector_floats;
-      _mm512_storeu_ps(to, accumulate ? _mm512_add_ps(_mm512_loadu_ps(to), sum[r][v]) : sum[r][v]);
-    }
-  }
-}
-
-template <bool accumulate>
-struct PairTiles {
-  template <int rows, int vectors>
-  static constexpr Tile tile = &multiply_pair_tile<rows, vectors, accumulate>;
-};
+extern const Tiles pair_tiles[2];
 
 // As multiply_rows, of pairs.
 HWY_NOINLINE __attribute__((target("avx512bf16"))) inline void multiply_pair_rows(Left a, std::int64_t rows, Right x,
@@ -125,10 +98,8 @@ HWY_INLINE void gather_pair_row(const View& x, std::int64_t at, std::int64_t wid
 }
 
 // to [n, width] = rows [first, first + n) of a head, in pairs, each as above.
-HWY_INLINE void gather_pair_rows(const Head& x, std::int64_t first, std::int64_t n, std::int64_t width,
-                                 std::uint32_t flip, float* to) {
-  for (std::int64_t r = 0; r < n; ++r) gather_pair_row(x.view, x.row(first + r), width, flip, to + r * width);
-}
+void gather_pair_rows(const Head& x, std::int64_t first, std::int64_t n, std::int64_t width, std::uint32_t flip,
+                      float* to);
 
 // Of the copy of two rows that interleave_rows takes.
 constexpr std::int64_t two_rows(std::int64_t width) {
@@ -137,23 +108,7 @@ constexpr std::int64_t two_rows(std::int64_t width) {
 
 // to [pairs(n), padded(dim)]: rows 2 i and 2 i + 1 of those [first, first + n) of a head, number by number; where there
 // is no such row, zeros.
-HWY_INLINE void interleave_rows(const Head& x, std::int64_t first, std::int64_t n, float* copy, float* to) {
-  const std::int64_t width = padded(x.view.shape[3]), half = two_rows(width) / 2;
-  const bool can_be_read = x.view.strides[3] == 1 && x.view.shape[3] == width;
-  const auto row = [&](std::int64_t i, float* copy) -> const std::uint16_t* {
-    if (can_be_read && i < n) return x.view.as<const std::uint16_t>() + x.row(first + i);
-    if (i < n) {
-      gather_pair_row(x.view, x.row(first + i), half, 0, copy);
-    } else {
-      std::memset(copy, 0, static_cast<std::size_t>(half) * sizeof(float));
-    }
-    return reinterpret_cast<const std::uint16_t*>(copy);
-  };
-  for (std::int64_t i = 0; i < n; i += 2, to += width) {
-    const std::uint16_t *const even = row(i, copy), *const odd = row(i + 1, copy + half);
-    for (std::int64_t c = 0; c < width; ++c) store_bits(even[c] | static_cast<std::uint32_t>(odd[c]) << 16, to + c);
-  }
-}
+void interleave_rows(const Head& x, std::int64_t first, std::int64_t n, float* copy, float* to);
 
 #endif
 

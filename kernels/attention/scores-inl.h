@@ -1,5 +1,5 @@
-// From products to scores to weights, a row at a time, where the row lies in the first-level cache. Included once per
-// instruction set (Highway's foreach_target), hence the unusual guard.
+// From products to scores (in parts_simd.cpp) to weights, a row at a time, where the row lies in the first-level cache.
+// Included once per instruction set (Highway's foreach_target), hence the unusual guard.
 //
 // Scores are kept in units of log 2, so that a weight is exp2 of one. Where a score is a product times a positive factor,
 // the factor is left to the fused multiply-add before the exponential; the keys carry the sign of the scale.
@@ -83,94 +83,23 @@ HWY_INLINE Columns columns_of(const QueryRow* rows, std::int64_t count, std::int
 
 // ---- products to scores ---------------------------------------------------------------------------------------------
 
-// s = softcap tanh(s scale / softcap), or s scale, in units of log 2. slopes: the derivative, if wanted.
-HWY_INLINE void scale_and_cap(const AttentionOptions& o, float* s, std::int64_t n, float* slopes) {
-  const hn::ScalableTag<float> d;
-  const double scale = std::abs(o.scale);
-  if (o.softcap == 0) {
-    const auto factor = hn::Set(d, static_cast<float>(scale * log2_e));
-    for (std::int64_t c = 0; c < n; c += vector_floats) hn::StoreU(hn::Mul(hn::LoadU(d, s + c), factor), d, s + c);
-    return;
-  }
-  const auto inner = hn::Set(d, static_cast<float>(scale / o.softcap));
-  const auto outer = hn::Set(d, static_cast<float>(o.softcap * log2_e));
-  for (std::int64_t c = 0; c < n; c += vector_floats) {
-    const auto t = vector_tanh(d, hn::Mul(hn::LoadU(d, s + c), inner));
-    hn::StoreU(hn::Mul(t, outer), d, s + c);
-    if (slopes != nullptr) hn::StoreU(hn::NegMulAdd(t, t, hn::Set(d, 1.0f)), d, slopes + c);
-  }
-}
+// Of one row of products: softcap and ALiBi. slopes: the derivative of the softcap, if wanted.
+void bend_scores(const Problem& problem, std::int64_t s_index, const AttentionSequence& sequence, const QueryRow& row,
+                 const Columns& columns, float* s, float* slopes);
 
-// s[c] -= slope |distance - c|
-HWY_INLINE void add_alibi(float slope, std::int64_t distance, float* s, std::int64_t n) {
-  const hn::ScalableTag<float> d;
-  const auto factor = hn::Set(d, slope);
-  for (std::int64_t c = 0; c < n; c += vector_floats) {
-    const auto gap = hn::Abs(hn::Sub(hn::Set(d, static_cast<float>(distance - c)), hn::Iota(d, 0.0f)));
-    hn::StoreU(hn::NegMulAdd(factor, gap, hn::LoadU(d, s + c)), d, s + c);
-  }
-}
-
-HWY_INLINE void forbid(const bool* allowed, std::int64_t step, float* s, std::int64_t n) {
-  if (step == 1) {
-    for_vectors(0, n, [&](auto d, std::int64_t c) HWY_ATTR {
-      const hn::Rebind<std::uint8_t, decltype(d)> bytes;
-      const hn::RebindToSigned<decltype(d)> di;
-      const auto flag = hn::PromoteTo(di, hn::LoadU(bytes, reinterpret_cast<const std::uint8_t*>(allowed) + c));
-      const auto no = hn::RebindMask(d, hn::Eq(flag, hn::Zero(di)));
-      hn::StoreU(hn::IfThenElse(no, hn::Set(d, minus_infinity), hn::LoadU(d, s + c)), d, s + c);
-    });
-  } else if (step == 0) {
-    if (!*allowed) fill(s, n, minus_infinity);
-  } else {
-    for (std::int64_t c = 0; c < n; ++c) s[c] = allowed[c * step] ? s[c] : minus_infinity;
-  }
-}
-
-// -inf forbids, whatever the score is.
-HWY_INLINE void add_bias(const float* bias, std::int64_t step, float* s, std::int64_t n) {
-  constexpr auto unit = static_cast<float>(log2_e);
-  if (step == 1) {
-    for_vectors(0, n, [&](auto d, std::int64_t c) HWY_ATTR {
-      const auto x = hn::LoadU(d, bias + c), no = hn::Set(d, minus_infinity);
-      const auto sum = hn::MulAdd(x, hn::Set(d, unit), hn::LoadU(d, s + c));
-      hn::StoreU(hn::IfThenElse(hn::Eq(x, no), no, sum), d, s + c);
-    });
-  } else {
-    for (std::int64_t c = 0; c < n; ++c) {
-      const float x = bias[c * step];
-      s[c] = x == minus_infinity ? minus_infinity : s[c] + x * unit;
-    }
-  }
-}
+// The mask of a row, from first_key on, to the scores s[0, n).
+void apply_mask(const View& mask, const AttentionSequence& sequence, const QueryRow& row, std::int64_t first_key,
+                float* s, std::int64_t n);
 
 // Makes scores of one row of products s[begin, end); -inf where the query may not look.
 HWY_INLINE void finish_scores(const Problem& problem, std::int64_t s_index, const AttentionSequence& sequence,
                               const QueryRow& row, const Columns& columns, float* s, float* slopes = nullptr) {
-  const AttentionOptions& o = problem.options;
   const std::int64_t begin = columns.begin, end = columns.end;
   const std::int64_t low = std::clamp(row.keys.begin - columns.first, begin, end);
   const std::int64_t high = std::clamp(row.keys.end - columns.first, low, end);
-  if (!problem.is_linear()) {
-    scale_and_cap(o, s + begin, end - begin, slopes == nullptr ? nullptr : slopes + begin);
-    if (o.alibi_slopes.data != nullptr) {
-      const View& alibi = o.alibi_slopes;
-      const float slope = alibi.as<const float>()[s_index * alibi.strides[0] + row.head * alibi.strides[1]];
-      add_alibi(slope * static_cast<float>(log2_e), row.query + sequence.shift - columns.first - begin, s + begin,
-                end - begin);
-    }
-  }
-  if (o.mask.data != nullptr) {
-    const std::int64_t step = o.mask.strides[3];
-    const std::int64_t at = sequence.batch * o.mask.strides[0] + row.head * o.mask.strides[1] +
-                            (sequence.first_query + row.query) * o.mask.strides[2] +
-                            (sequence.first_key + columns.first + low) * step;
-    if (o.mask.dtype == Dtype::boolean) {
-      forbid(o.mask.as<const bool>() + at, step, s + low, high - low);
-    } else {
-      add_bias(o.mask.as<const float>() + at, step, s + low, high - low);
-    }
-  }
+  if (!problem.is_linear()) bend_scores(problem, s_index, sequence, row, columns, s, slopes);
+  if (const View& mask = problem.options.mask; mask.data != nullptr)
+    apply_mask(mask, sequence, row, columns.first + low, s + low, high - low);
   if (begin < low) fill(s + begin, low - begin, minus_infinity);
   if (high < end) fill(s + high, end - high, minus_infinity);
 }
