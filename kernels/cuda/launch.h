@@ -25,17 +25,30 @@ struct Launch {
   Stream stream;
 };
 
-template <class... Parameters>
-void launch(const Launch& how, void (*kernel)(Parameters...), std::type_identity_t<Parameters>... arguments) {
+// By the kernel's address, with those of its arguments.
+inline void launch_address(const Launch& how, const void* kernel, const void* const* arguments) {
   if (how.grid.x == 0 || how.grid.y == 0 || how.grid.z == 0) return;
   const CurrentDevice device(how.stream.device.index);
   if (how.shared_bytes > plain_shared_bytes) {
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(how.shared_bytes)),
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(how.shared_bytes)),
           how.kernel);
   }
-  kernel<<<how.grid, how.block, how.shared_bytes, native(how.stream)>>>(arguments...);
-  check_launch(how.kernel, native(how.stream));
+  const cudaStream_t stream = native(how.stream);
+  // What it returns, check_launch asks for.
+  static_cast<void>(
+      cudaLaunchKernel(kernel, how.grid, how.block, const_cast<void**>(arguments), how.shared_bytes, stream));
+  check_launch(how.kernel, stream);
+}
+
+template <class... Parameters>
+const void* address_of(void (*kernel)(Parameters...)) {
+  return reinterpret_cast<const void*>(kernel);
+}
+
+template <class... Parameters>
+void launch(const Launch& how, void (*kernel)(Parameters...), std::type_identity_t<Parameters>... arguments) {
+  const void* const addresses[] = {&arguments...};
+  launch_address(how, address_of(kernel), addresses);
 }
 
 template <class Int>

@@ -160,9 +160,24 @@ Shape shape_for(const LoopNest<2>& kept, const LoopNest<1>& reduced, std::int64_
   return {width, threads / width, false};
 }
 
+// A reduction's kernels for one element type, and the sizes of what they keep and write. The host's code knows no more, so
+// there is one of it: as a template of the accumulator it took nearly all the time in which this file is compiled.
+struct Reduction {
+  const void *part, *partials;  // kernels
+  std::size_t accumulator_bytes, output_bytes, element_bytes;
+};
+
 template <class T, class Accumulator>
-void reduce_as(const char* kernel, const View& x, const View& y, Stream stream) {
-  using Output = typename Accumulator::Output;
+Reduction reduction() {
+  return {cuda::address_of(&reduce_part<Accumulator, T>), cuda::address_of(&reduce_partials<Accumulator>),
+          sizeof(Accumulator), sizeof(typename Accumulator::Output), sizeof(T)};
+}
+
+const void* moved(const void* from, std::int64_t elements, std::size_t bytes) {
+  return static_cast<const char*>(from) + elements * static_cast<std::int64_t>(bytes);
+}
+
+void reduce_as(const char* kernel, const Reduction& reduction, const View& x, const View& y, Stream stream) {
   if (y.size() == 0) return;
   const auto is_kept = [&](int axis) { return y.shape[axis] != 1; };
   const auto is_reduced = [&](int axis) { return y.shape[axis] == 1; };
@@ -174,7 +189,7 @@ void reduce_as(const char* kernel, const View& x, const View& y, Stream stream) 
     const std::int64_t results = cuda::size_of(results_part);
     const Shape shape = shape_for(results_part, reduced, results, length);
     const std::int64_t groups = cuda::divide_up(results, shape.width);
-    const auto room = static_cast<std::int64_t>(partial_bytes / sizeof(Accumulator)) / results;
+    const auto room = static_cast<std::int64_t>(partial_bytes / reduction.accumulator_bytes) / results;
     const std::int64_t wanted = std::min({enough_blocks / groups, length / worth_a_piece, room});
     std::int64_t piece = cuda::divide_up(length, std::max<std::int64_t>(wanted, 1));
     piece = std::clamp<std::int64_t>(piece, 1, cuda::max_indexed / 2);
@@ -187,7 +202,7 @@ void reduce_as(const char* kernel, const View& x, const View& y, Stream stream) 
     if (pieces > std::max<std::int64_t>(room, 1))
       throw Error(std::string(kernel) + ": too many elements for a CUDA device");
     const cuda::Indexer<2> results_at(results_part);
-    Output* to = y.as<Output>() + at[0];
+    const void *const to = moved(y.data, at[0], reduction.output_bytes), *const to_partials = nullptr;
     std::int64_t first_piece = 0, first_position = 0;
     cuda::for_each_part(reduced, [&](const LoopNest<1>& part, const auto& from) {
       const std::int64_t part_length = cuda::size_of(part);
@@ -202,20 +217,23 @@ void reduce_as(const char* kernel, const View& x, const View& y, Stream stream) 
                           results_at,
                           cuda::Indexer<1>(part)};
       const dim3 grid(static_cast<unsigned>(groups), static_cast<unsigned>(part_pieces));
-      cuda::launch({kernel, grid, threads, 0, stream}, &reduce_part<Accumulator, T>, launched,
-                   pieces == 1 ? to : nullptr, x.as<const T>() + at[1] + from[0]);
+      const void* const elements = moved(x.data, at[1] + from[0], reduction.element_bytes);
+      const void* const arguments[] = {&launched, pieces == 1 ? &to : &to_partials, &elements};
+      cuda::launch_address({kernel, grid, threads, 0, stream}, reduction.part, arguments);
       first_piece += part_pieces;
       first_position += part_length;
     });
     if (pieces == 1) return;
-    cuda::launch({kernel, static_cast<unsigned>(results), threads, 0, stream}, &reduce_partials<Accumulator>,
-                 static_cast<std::uint32_t>(results), pieces, results_at, to);
+    const auto blocks = static_cast<std::uint32_t>(results);
+    const void* const arguments[] = {&blocks, &pieces, &results_at, &to};
+    cuda::launch_address({kernel, blocks, threads, 0, stream}, reduction.partials, arguments);
   });
 }
 
 template <class Types, template <class> class Accumulator, auto& slot>
 void reduce(View x, View y, Stream stream) {
-  with_type(Types{}, x.dtype, [&]<class T>(T) { reduce_as<T, Accumulator<T>>(slot.name(), x, y, stream); });
+  with_type(Types{}, x.dtype,
+            [&]<class T>(T) { reduce_as(slot.name(), reduction<T, Accumulator<T>>(), x, y, stream); });
 }
 
 using EveryType = Types<float, double, BFloat16, Float16, std::int32_t, std::int64_t, std::uint8_t, bool>;
