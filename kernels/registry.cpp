@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cuda/device.h"
+#include "kernels/error.h"
 
 namespace heed::kernels {
 namespace {

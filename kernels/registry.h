@@ -12,14 +12,11 @@
 // a name in it that does not exist makes every launch throw, so that no experiment measures the wrong kernel unnoticed.
 #pragma once
 
-#include <functional>
 #include <span>
-#include <string>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
 
-#include "kernels/error.h"
 #include "kernels/view.h"
 
 namespace heed::kernels {

@@ -206,7 +206,7 @@ __global__ void triangle_strided(T* y, const T* x, std::uint32_t n, Triangle tri
 void triangle_cuda(View x, View y, std::int64_t diagonal, bool upper, Stream stream) {
   const std::int64_t size = y.size();
   if (size == 0) return;
-  if (size > cuda::max_indexed) throw Error("triangle: more than 2^31 - 1 elements on a CUDA device");
+  if (size > cuda::max_indexed) cuda::fail("triangle", "more than 2^31 - 1 elements on a CUDA device");
   const int row = y.rank - 2, column = y.rank - 1;
   const auto batch = loop_nest<2>({y, x}, LoopOrder::logical, 0, [&](int axis) { return axis < row; });
   const Triangle triangle{cuda::Divider(y.shape[row]),

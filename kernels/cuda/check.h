@@ -10,6 +10,10 @@ namespace heed::kernels::cuda {
 // Throws `operation: CUDA error 700 (an illegal memory access was encountered)` unless `status` is success.
 void check(cudaError_t status, const char* operation);
 
+// Throws `operation: what`. Files with kernels call this instead of naming heed::Error: nvcc reads headers four times over, and
+// those of the standard library's exceptions take longer than all of ours.
+[[noreturn]] void fail(const char* operation, const char* what);
+
 // Checks a launch that was just made: bad configurations at once, what happens inside the kernel at some later call;
 // with HEED_SYNC=1 in the environment it waits for the kernel, so that the error names the kernel it comes from.
 void check_launch(const char* kernel, cudaStream_t stream);

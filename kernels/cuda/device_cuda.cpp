@@ -50,6 +50,10 @@ void check(cudaError_t status, const char* operation) {
   throw Error(fmt::format("{}: CUDA error {} ({})", operation, static_cast<int>(status), cudaGetErrorString(status)));
 }
 
+void fail(const char* operation, const char* what) {
+  throw Error(fmt::format("{}: {}", operation, what));
+}
+
 void check_launch(const char* kernel, cudaStream_t stream) {
   check(cudaGetLastError(), kernel);
   if (synchronous()) check(cudaStreamSynchronize(stream), kernel);

@@ -65,7 +65,7 @@ void matmul_tiled_cuda(View a, View b, View c, double alpha, double beta, Stream
       beta,
       cuda::Indexer<3>(batch)};
   const std::int64_t blocks = cuda::size_of(batch) * product.row_tiles * product.column_tiles;
-  if (blocks > cuda::max_indexed) throw Error("matmul: the product is too large for one launch");
+  if (blocks > cuda::max_indexed) cuda::fail("matmul", "the product is too large for one launch");
   with_floating_type(c.dtype, [&]<class T>(T) {
     cuda::launch({"matmul", static_cast<unsigned>(blocks), dim3(tile, tile), 0, stream}, &matmul_tiles<T>, product,
                  a.as<const T>(), b.as<const T>(), c.as<T>());

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/cuda/check.h"
+#include "kernels/error.h"
 #include "kernels/loop_nest.h"
 #include "kernels/matmul/blas_matrix.h"
 #include "kernels/matmul/cuda.h"

@@ -199,8 +199,7 @@ void reduce_as(const char* kernel, const Reduction& reduction, const View& x, co
     cuda::for_each_part(reduced, [&](const LoopNest<1>& part, const auto&) {
       pieces += std::max<std::int64_t>(cuda::divide_up(cuda::size_of(part), piece), 1);
     });
-    if (pieces > std::max<std::int64_t>(room, 1))
-      throw Error(std::string(kernel) + ": too many elements for a CUDA device");
+    if (pieces > std::max<std::int64_t>(room, 1)) cuda::fail(kernel, "too many elements for a CUDA device");
     const cuda::Indexer<2> results_at(results_part);
     const void *const to = moved(y.data, at[0], reduction.output_bytes), *const to_partials = nullptr;
     std::int64_t first_piece = 0, first_position = 0;

@@ -1,5 +1,7 @@
 // Rungs 6 to 8, for rows that are too long for the registers of a block: the row in shared memory, the row read twice, and
 // the row split among many blocks.
+#include <algorithm>
+
 #include "kernels/softmax/softmax.cuh"
 
 namespace heed::kernels::cuda {

@@ -3,6 +3,7 @@
 #include <iostream>
 #include <string>
 
+#include "kernels/error.h"
 #include "kernels/registry.h"
 
 using namespace heed;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "kernels/error.h"
 #include "tests/harness/after_each.h"
 
 using namespace heed;

@@ -2,14 +2,12 @@
 // its score, and which weights are dropped. It travels by value, so a kernel reads it from constant memory.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 
 #include "kernels/attention/attention.h"
-#include "kernels/error.h"
+#include "kernels/cuda/check.h"
 #include "kernels/random/philox.h"
 
 namespace heed::kernels::attention {
@@ -96,7 +94,7 @@ struct Problem {
 // The lengths are checked where they are known on the host.
 inline Problem problem_of(const View& query, const View& key, const View& value, const AttentionOptions& o) {
   constexpr std::int64_t longest = 1 << 29;
-  if (query.shape[2] >= longest || key.shape[2] >= longest) throw Error("attention: more rows than 2^29");
+  if (query.shape[2] >= longest || key.shape[2] >= longest) cuda::fail("attention", "more rows than 2^29");
   const auto of = [](std::int64_t x) { return static_cast<int>(x); };
   Problem p{};
   p.heads = of(query.shape[1]), p.key_heads = of(key.shape[1]),
