@@ -49,7 +49,9 @@ std::optional<std::int64_t> bytes_of(const Shape& shape, std::size_t element_byt
 }
 
 std::string to_string(const Dims& dims) {
-  return fmt::format("[{}]", fmt::join(dims.begin(), dims.end(), ", "));
+  std::string text = "[";
+  for (std::int64_t value : dims) text += (text.size() > 1 ? ", " : "") + std::to_string(value);
+  return text + "]";
 }
 
 Layout Layout::contiguous(const Shape& shape) {
@@ -153,4 +155,23 @@ std::optional<Shape> broadcast(const Shape& a, const Shape& b) {
   return result;
 }
 
+fmt::format_context::iterator TextFormatter::write(std::string_view text, fmt::format_context& context) const {
+  const std::string format = fmt::format("{{:{}}}", specification_);
+  return fmt::vformat_to(context.out(), format, fmt::make_format_args(text));
+}
+
 }  // namespace heed
+
+using fmt::format_context;
+
+format_context::iterator fmt::formatter<heed::Dims>::format(const heed::Dims& dims, format_context& context) const {
+  return write(heed::to_string(dims), context);
+}
+format_context::iterator fmt::formatter<heed::Dtype>::format(heed::Dtype dtype, format_context& context) const {
+  return write(heed::name_of(dtype), context);
+}
+format_context::iterator fmt::formatter<heed::Device>::format(heed::Device device, format_context& context) const {
+  const std::string name =
+      device.type == heed::DeviceType::cpu ? "cpu" : fmt::format("{}:{}", heed::name_of(device.type), device.index);
+  return write(name, context);
+}

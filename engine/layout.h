@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/error.h"
@@ -84,25 +85,38 @@ struct Layout {
 // NumPy's rule: align at the last axis; lengths agree, or one of them is 1. Nothing if the shapes don't fit.
 std::optional<Shape> broadcast(const Shape& a, const Shape& b);
 
+// The base of formatters of what is printed as text: "{}", or "{:>20}" with an alignment and a width. Takes a fraction of
+// the compile time of fmt's formatter for strings.
+class TextFormatter {
+ public:
+  constexpr auto parse(fmt::format_parse_context& context) -> decltype(context.begin()) {
+    auto end = context.begin();
+    while (end != context.end() && *end != '}') {
+      if (std::string_view("<^>0123456789").find(*end++) == std::string_view::npos)
+        throw Error("format of a text: neither alignment nor width");
+    }
+    specification_ = {context.begin(), static_cast<std::size_t>(end - context.begin())};
+    return end;
+  }
+
+ protected:
+  fmt::format_context::iterator write(std::string_view text, fmt::format_context& context) const;
+
+ private:
+  std::string_view specification_;
+};
+
 }  // namespace heed
 
 template <>
-struct fmt::formatter<heed::Dims> : fmt::formatter<std::string_view> {
-  auto format(const heed::Dims& dims, fmt::format_context& context) const {
-    return fmt::formatter<std::string_view>::format(heed::to_string(dims), context);
-  }
+struct fmt::formatter<heed::Dims> : heed::TextFormatter {
+  fmt::format_context::iterator format(const heed::Dims& dims, fmt::format_context& context) const;
 };
 template <>
-struct fmt::formatter<heed::Dtype> : fmt::formatter<std::string_view> {
-  auto format(heed::Dtype dtype, fmt::format_context& context) const {
-    return fmt::formatter<std::string_view>::format(heed::name_of(dtype), context);
-  }
+struct fmt::formatter<heed::Dtype> : heed::TextFormatter {
+  fmt::format_context::iterator format(heed::Dtype dtype, fmt::format_context& context) const;
 };
 template <>
-struct fmt::formatter<heed::Device> : fmt::formatter<std::string_view> {
-  auto format(heed::Device device, fmt::format_context& context) const {
-    const std::string name =
-        device.type == heed::DeviceType::cpu ? "cpu" : fmt::format("{}:{}", heed::name_of(device.type), device.index);
-    return fmt::formatter<std::string_view>::format(name, context);
-  }
+struct fmt::formatter<heed::Device> : heed::TextFormatter {
+  fmt::format_context::iterator format(heed::Device device, fmt::format_context& context) const;
 };

@@ -9,6 +9,7 @@
 
 #include "engine/autograd.h"
 #include "engine/file.h"
+#include "engine/joined.h"
 
 namespace heed {
 namespace {
@@ -229,7 +230,7 @@ std::string header_of(const Tensor& x) {
   const auto dtype = std::find_if(std::begin(file_dtypes), std::end(file_dtypes),
                                   [&](const FileDtype& candidate) { return candidate.dtype == x.dtype(); });
   check(dtype != std::end(file_dtypes), "NumPy has no {}; convert with .to(Dtype::f32)", x.dtype());
-  const std::string lengths = fmt::format("{}", fmt::join(x.shape().begin(), x.shape().end(), ", "));
+  const std::string lengths = joined(x.shape(), ", ");
   std::string text = fmt::format("{{'descr': '{}{}', 'fortran_order': False, 'shape': ({}{}), }}",
                                  dtype->bytes == 1 ? '|' : '<', dtype->name, lengths, x.rank() == 1 ? "," : "");
   constexpr std::size_t before = magic.size() + 2 + sizeof(std::uint16_t);

@@ -76,6 +76,10 @@ Operation::~Operation() {
   if (operation_observer != nullptr) operation_observer->end_operation();
 }
 
+void Operation::throw_error(fmt::string_view format, fmt::format_args args) const {
+  throw Error(fmt::format("{}: {}", name_, fmt::vformat(format, args)));
+}
+
 int Operation::axis(std::int64_t axis, const Shape& shape) const {
   const int rank = shape.size();
   check(-rank <= axis && axis < rank, "axis {} out of range for shape {}", axis, shape);

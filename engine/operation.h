@@ -35,11 +35,11 @@ class Operation {
   template <class... Args>
   void check(bool condition, fmt::format_string<Args...> format, Args&&... args) const {
     if (!condition) [[unlikely]]
-      fail(format, std::forward<Args>(args)...);
+      throw_error(format, fmt::make_format_args(args...));
   }
   template <class... Args>
   [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) const {
-    throw Error(fmt::format("{}: {}", name_, fmt::format(format, std::forward<Args>(args)...)));
+    throw_error(format, fmt::make_format_args(args...));
   }
   // `axis` counted from 0, after checking that it is one of `shape`'s.
   int axis(std::int64_t axis, const Shape& shape) const;
@@ -76,6 +76,7 @@ class Operation {
   void may_be_infinite() { may_be_infinite_ = true; }
 
  private:
+  [[noreturn, gnu::cold]] void throw_error(fmt::string_view format, fmt::format_args args) const;
   static bool wants_gradient(const std::vector<Tensor>& inputs);
   void join_graph(std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs, BackwardFunction backward,
                   bool saves_outputs) const;

@@ -4,17 +4,15 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <tuple>
 
 #include "engine/device.h"
 #include "engine/file.h"
+#include "engine/json.h"
 
 namespace heed {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Profiler::Operand operand_of(const View& view) {
   Profiler::Operand operand{{}, view.dtype, static_cast<std::int64_t>(size_of(view.dtype))};
@@ -214,7 +212,7 @@ std::string Profiler::json() const {
                     {"share", row.share},
                     {"gb_per_s", row.gb_per_s}});
   }
-  return list.dump(2);
+  return json_text(list, 2);
 }
 
 void Profiler::write_trace(const std::filesystem::path& path) const {
@@ -222,9 +220,9 @@ void Profiler::write_trace(const std::filesystem::path& path) const {
   AtomicFile file(path);
   file.write("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
   const Json title = {{"name", "process_name"}, {"ph", "M"}, {"pid", process}, {"args", {{"name", "heed"}}}};
-  file.write(title.dump());
+  file.write(json_text(title));
   for (const Event& event : events_) {
-    if (event.duration_ns >= 0) file.write(",\n" + trace_of(event, process).dump());
+    if (event.duration_ns >= 0) file.write(",\n" + json_text(trace_of(event, process)));
   }
   file.write("]}\n");
   file.commit();

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <bit>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <vector>
 
 #include "engine/autograd.h"
 #include "engine/file.h"
+#include "engine/joined.h"
+#include "engine/json.h"
 
 namespace heed {
 namespace {
@@ -185,7 +186,7 @@ Contents checked_contents(const Entry& entry) {
   for (const std::uint64_t length : entry.shape) shape.push_back(std::bit_cast<std::int64_t>(length));
   const bool fits = std::all_of(shape.begin(), shape.end(), [](std::int64_t length) { return length >= 0; });
   const std::optional<std::int64_t> bytes = fits ? bytes_of(shape, dtype->bytes) : std::nullopt;
-  check(bytes.has_value(), "tensor {}: shape [{}] is too large", entry.name, fmt::join(entry.shape, ", "));
+  if (!bytes.has_value()) fail("tensor {}: shape [{}] is too large", entry.name, joined(entry.shape, ", "));
   const std::uint64_t begin = entry.data_offsets[0], end = entry.data_offsets[1];
   check(begin <= end, "tensor {}: data_offsets [{}, {}] end before they begin", entry.name, begin, end);
   check(end - begin == static_cast<std::uint64_t>(*bytes),
@@ -235,7 +236,7 @@ Safetensors read_all(InputFile& file) {
 
 std::string quoted(const std::string& text) {
   try {
-    return nlohmann::json(text).dump();
+    return json_text(Json(text));
   } catch (const nlohmann::json::exception&) {
     fail("the name or metadata '{}' is not UTF-8", text);
   }
@@ -262,17 +263,17 @@ std::string header_of(const std::vector<Named>& tensors, const std::map<std::str
   if (!metadata.empty()) {
     std::vector<std::string> texts;
     for (const auto& [key, text] : metadata) texts.push_back(quoted(key) + ":" + quoted(text));
-    members.push_back(fmt::format("{}:{{{}}}", quoted(metadata_key), fmt::join(texts, ",")));
+    members.push_back(fmt::format("{}:{{{}}}", quoted(metadata_key), joined(texts, ",")));
   }
   std::uint64_t begin = 0;
   for (const auto& [name, x] : tensors) {
     const FileDtype& dtype = file_dtype_of(x.dtype());
     const std::uint64_t end = begin + static_cast<std::uint64_t>(x.count()) * dtype.bytes;
     members.push_back(fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", quoted(name),
-                                  dtype.name, fmt::join(x.shape().begin(), x.shape().end(), ","), begin, end));
+                                  dtype.name, joined(x.shape(), ","), begin, end));
     begin = end;
   }
-  std::string header = fmt::format("{{{}}}", fmt::join(members, ","));
+  std::string header = fmt::format("{{{}}}", joined(members, ","));
   header.resize((header.size() + 7) / 8 * 8, ' ');
   check(header.size() <= max_header_bytes, "header of {} bytes, more than the {} allowed", header.size(),
         max_header_bytes);

@@ -231,3 +231,8 @@ std::string to_string(const Tensor& x) {
 }
 
 }  // namespace heed
+
+fmt::format_context::iterator fmt::formatter<heed::Tensor>::format(const heed::Tensor& x,
+                                                                   fmt::format_context& context) const {
+  return write(heed::to_string(x), context);
+}

@@ -143,9 +143,8 @@ T* Tensor::data() const {
 
 }  // namespace heed
 
+// Printed as to_string does. Defined in tensor.cpp.
 template <>
-struct fmt::formatter<heed::Tensor> : fmt::formatter<std::string_view> {
-  auto format(const heed::Tensor& x, fmt::format_context& context) const {
-    return fmt::formatter<std::string_view>::format(heed::to_string(x), context);
-  }
+struct fmt::formatter<heed::Tensor> : heed::TextFormatter {
+  fmt::format_context::iterator format(const heed::Tensor& x, fmt::format_context& context) const;
 };

@@ -1,6 +1,6 @@
 // heed in ten minutes: tensors, gradients, gradients of gradients, attention, a layer that learns to look at the right
 // place, and where the time went. Each stop is a function and prints what it computed. `tools/run tour`
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cmath>
 #include <cstdio>

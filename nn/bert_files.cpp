@@ -1,10 +1,10 @@
 // BERT from files.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "engine/error.h"
 #include "engine/file.h"
+#include "engine/json.h"
 #include "engine/safetensors.h"
 #include "nn/bert.h"
 #include "nn/checkpoint.h"
@@ -13,8 +13,6 @@ namespace heed::nn {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
 constexpr const char* config_file = "config.json";
 constexpr const char* weights_file = "model.safetensors";
 constexpr const char* index_file = "model.safetensors.index.json";
@@ -38,7 +36,7 @@ void for_each_key(Config& config, Visit&& visit) {
 }
 
 std::string shown(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(json, -1, NotUtf8::replace);
 }
 
 void check_config(const BertConfig& config) {
@@ -75,7 +73,7 @@ std::map<std::string, Tensor> read_shards(const fs::path& folder) {
   std::set<std::string> files;
   std::map<std::string, std::string> place;
   try {
-    const Json json = Json::parse(read_file(index));
+    const Json json = parse_json(read_file(index));
     for (const auto& [key, file] : json.at("weight_map").items()) {
       check(file.is_string(), "weight_map: {} is in {}, which is no file name", key, shown(file));
       place[key] = file.get<std::string>();
@@ -108,7 +106,7 @@ bool is_given(const NamedTensors& tensors, const std::string& name) {
 BertConfig bert_config_from_json(const std::string& text) {
   BertConfig config;
   try {
-    const Json json = Json::parse(text);
+    const Json json = parse_json(text);
     check(json.is_object(), "expected a JSON object");
     for_each_key(config, [&](const char* key, auto& member) {
       if (!json.contains(key) || json.at(key).is_null()) return;
@@ -138,7 +136,7 @@ std::string to_json(const BertConfig& config) {
   Json json = {{"architectures", {"BertModel"}}, {"model_type", "bert"}};
   for_each_key(config, [&](const char* key, const auto& member) { json[key] = member; });
   json["position_embedding_type"] = "absolute";
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 NamedTensors read_bert_weights(const fs::path& folder) {

@@ -1,8 +1,7 @@
 #include "nn/checkpoint.h"
 
-#include <nlohmann/json.hpp>
-
 #include "engine/file.h"
+#include "engine/json.h"
 #include "engine/random.h"
 #include "engine/safetensors.h"
 
@@ -10,8 +9,6 @@ namespace heed::nn {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
 constexpr const char* model_file = "model.safetensors";
 constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* training_file = "training.json";
@@ -28,7 +25,7 @@ std::string training_json(const TrainingState& state) {
       {"loader", {{"seed", state.loader.seed}, {"epoch", state.loader.epoch}, {"position", state.loader.position}}},
       {"generator", {{"seed", generator.seed}, {"offset", generator.offset}}},
       {"metadata", state.metadata}};
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 struct Training {
@@ -38,9 +35,9 @@ struct Training {
 
 Training parse_training(const fs::path& path) {
   try {
-    const Json json = Json::parse(read_file(path));
-    check(json.at("format") == format_name, "its format is {}", json.at("format").dump());
-    check(json.at("version") == version, "its version is {}, this program reads {}", json.at("version").dump(),
+    const Json json = parse_json(read_file(path));
+    check(json.at("format") == format_name, "its format is {}", json_text(json.at("format")));
+    check(json.at("version") == version, "its version is {}, this program reads {}", json_text(json.at("version")),
           version);
     const Json &loader = json.at("loader"), &generator = json.at("generator");
     return {{json.at("step").get<std::int64_t>(),

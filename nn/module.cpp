@@ -1,12 +1,11 @@
 #include "nn/module.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "engine/autograd.h"
+#include "engine/joined.h"
 
 namespace heed::nn {
 namespace {
@@ -23,7 +22,7 @@ void LoadReport::require_exact(std::string_view context) const {
   if (exact()) return;
   std::string text = fmt::format("{}: the state does not fit", context);
   const auto add = [&](const char* title, const std::vector<std::string>& names) {
-    if (!names.empty()) text += fmt::format("\n  {}: {}", title, fmt::join(names, ", "));
+    if (!names.empty()) text += fmt::format("\n  {}: {}", title, joined(names, ", "));
   };
   add("missing", missing);
   add("unexpected", unexpected);

@@ -1,12 +1,11 @@
 #include "nn/optim.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
 
+#include "engine/joined.h"
 #include "engine/ops.h"
 #include "kernels/optimizer/optimizer.h"
 
@@ -106,7 +105,7 @@ double Optimizer::clip_grad_norm(double max_norm, bool error_if_nonfinite) {
       const View gradient = gradient_of(slot.parameter).values;
       if (!std::isfinite(norm_of({&gradient, 1}, gradient.device))) at_fault.push_back(slot.name);
     });
-    fail("clip_grad_norm: the gradients' norm is {}; not finite: {}", norm, fmt::join(at_fault, ", "));
+    fail("clip_grad_norm: the gradients' norm is {}; not finite: {}", norm, joined(at_fault, ", "));
   }
   gradient_scale_ = std::min(1.0, max_norm / (norm + 1e-6));
   return norm;

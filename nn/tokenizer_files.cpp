@@ -1,17 +1,15 @@
 // The files of a tokenizer: vocab.txt, tokenizer_config.json and tokenizer.json.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
 #include "engine/file.h"
+#include "engine/json.h"
 #include "nn/tokenizer.h"
 
 namespace heed::nn {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
 constexpr const char* json_file = "tokenizer.json";
 constexpr const char* vocabulary_file = "vocab.txt";
 constexpr const char* config_file = "tokenizer_config.json";
@@ -36,7 +34,7 @@ T value_or(const Json& json, const char* key, T otherwise) {
   try {
     return json.at(key).get<T>();
   } catch (const nlohmann::json::exception&) {
-    fail("{} cannot be {}", key, json.at(key).dump(-1, ' ', false, Json::error_handler_t::replace));
+    fail("{} cannot be {}", key, json_text(json.at(key), -1, NotUtf8::replace));
   }
 }
 
@@ -108,7 +106,7 @@ std::vector<std::string> vocabulary_of(const Json& model) {
   std::vector<std::string> vocabulary;
   for (const auto& [token, id] : vocab.items()) {
     check(id.is_number_unsigned() && id.get<std::uint64_t>() < 4 * vocab.size() + 1000,
-          "model.vocab: '{}' cannot have the id {}", token, id.dump());
+          "model.vocab: '{}' cannot have the id {}", token, json_text(id));
     const auto place = id.get<std::size_t>();
     if (place >= vocabulary.size()) vocabulary.resize(place + 1);
     vocabulary[place] = token;
@@ -138,7 +136,7 @@ Tokenizer from_parsed(const Json& json) {
 }
 
 Json parse(const fs::path& path) {
-  return Json::parse(read_file(path));
+  return parse_json(read_file(path));
 }
 
 Json template_of(const TokenizerOptions& options, bool pair) {
@@ -179,7 +177,7 @@ Tokenizer Tokenizer::load(const fs::path& path) {
 
 Tokenizer Tokenizer::from_json(std::string_view text) {
   try {
-    return from_parsed(Json::parse(text));
+    return from_parsed(parse_json(text));
   } catch (const nlohmann::json::exception& error) {
     fail("{}", error.what());
   }
@@ -229,7 +227,7 @@ std::string Tokenizer::to_json() const {
         {"continuing_subword_prefix", options_.continuing_subword_prefix},
         {"max_input_chars_per_word", options_.max_input_chars_per_word},
         {"vocab", vocab}}}};
-  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(json, 1, NotUtf8::replace) + "\n";
 }
 
 std::string Tokenizer::to_vocabulary_text() const {

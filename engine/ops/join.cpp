@@ -1,5 +1,6 @@
 #include <numeric>
 
+#include "engine/joined.h"
 #include "engine/operation.h"
 #include "engine/ops.h"
 #include "kernels/copy/copy.h"
@@ -61,16 +62,17 @@ std::vector<Tensor> split(const Tensor& x, const std::vector<std::int64_t>& leng
   Operation op("split");
   op.same_device({x});
   axis = op.axis(axis, x.shape());
+  const auto no_cut = [&] {
+    op.fail("lengths [{}] do not cut axis {} of shape {}", joined(lengths, ", "), axis, x.shape());
+  };
   std::vector<Tensor> parts;
   std::int64_t start = 0;
   for (std::int64_t length : lengths) {
-    op.check(length >= 0 && start + length <= x.shape()[axis], "lengths [{}] do not cut axis {} of shape {}",
-             fmt::join(lengths, ", "), axis, x.shape());
+    if (length < 0 || start + length > x.shape()[axis]) no_cut();
     parts.push_back(alias(x, x.layout().sliced(axis, start, length, 1)));
     start += length;
   }
-  op.check(start == x.shape()[axis], "lengths [{}] do not cut axis {} of shape {}", fmt::join(lengths, ", "), axis,
-           x.shape());
+  if (start != x.shape()[axis]) no_cut();
   if (parts.empty()) return parts;
   return op.record_all(parts, {x}, [axis, count = parts.size()](const Upstream& up) -> Gradients {
     std::vector<Tensor> dys;

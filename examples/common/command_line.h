@@ -9,6 +9,7 @@
 
 #include "engine/device.h"
 #include "engine/error.h"
+#include "engine/json.h"
 #include "engine/random.h"
 #include "examples/common/output.h"
 

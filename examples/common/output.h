@@ -1,10 +1,10 @@
 // Where a program's words go: results to standard output, remarks to standard error.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdio>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 namespace heed::examples {
@@ -15,17 +15,18 @@ struct Output {
   bool quiet = false;
 };
 
+void print_line(std::FILE* file, fmt::string_view format, fmt::format_args args);
+
 // A line of the result, on standard output, unless that is for JSON.
 template <class... Args>
 void say(const Output& output, fmt::format_string<Args...> format, Args&&... args) {
-  if (output.json == "-") return;
-  fmt::print("{}\n", fmt::format(format, std::forward<Args>(args)...));
+  if (output.json != "-") print_line(stdout, format, fmt::make_format_args(args...));
 }
 
 // A remark, on standard error.
 template <class... Args>
 void note(fmt::format_string<Args...> format, Args&&... args) {
-  fmt::print(stderr, "{}\n", fmt::format(format, std::forward<Args>(args)...));
+  print_line(stderr, format, fmt::make_format_args(args...));
 }
 template <class... Args>
 void note_unless(bool quiet, fmt::format_string<Args...> format, Args&&... args) {

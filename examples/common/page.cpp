@@ -1,5 +1,7 @@
 #include "examples/common/page.h"
 
+#include <nlohmann/json.hpp>
+
 namespace heed::examples {
 namespace {
 

@@ -1,6 +1,6 @@
 #include "examples/common/progress.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -3,14 +3,13 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 
-#include <fmt/ranges.h>
-
 #include "engine/error.h"
 #include "engine/file.h"
+#include "engine/joined.h"
+#include "engine/json.h"
 
 namespace heed::examples {
 
@@ -25,7 +24,7 @@ void read_settings(const nlohmann::json& json, ForEachSetting&& for_each_setting
     try {
       member = json.at(name).template get<std::decay_t<decltype(member)>>();
     } catch (const nlohmann::json::exception&) {
-      fail("settings: {} cannot be {}", name, json.at(name).dump());
+      fail("settings: {} cannot be {}", name, json_text(json.at(name)));
     }
   });
   for (const auto& [key, value] : json.items()) check(known.contains(key), "settings: there is no setting '{}'", key);
@@ -55,10 +54,10 @@ inline nlohmann::json read_preset(const std::string& preset, const std::filesyst
   if (!std::filesystem::exists(path)) {
     std::set<std::string> known;
     for (const auto& entry : std::filesystem::directory_iterator(folder)) known.insert(entry.path().stem().string());
-    fail("preset '{}' is neither a file nor one of: {}", preset, fmt::join(known, ", "));
+    fail("preset '{}' is neither a file nor one of: {}", preset, joined(known, ", "));
   }
   try {
-    return nlohmann::json::parse(read_file(path));
+    return parse_sorted_json(read_file(path));
   } catch (const nlohmann::json::exception& error) {
     fail("preset {}: {}", path.string(), error.what());
   }

@@ -1,6 +1,6 @@
 #include "examples/common/text.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cerrno>

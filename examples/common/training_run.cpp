@@ -3,12 +3,11 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/json.h"
 #include "engine/ops.h"
 
 namespace heed::examples {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 const std::string average_prefix = "moving average ";
 
@@ -25,7 +24,7 @@ std::string differences(const nlohmann::json& there, const nlohmann::json& here)
   for (const auto& [name, value] : here.items()) {
     if (there.value(name, nlohmann::json()) == value) continue;
     text += fmt::format("{}{} {} there, {} here", text.empty() ? "" : "; ", name,
-                        there.value(name, nlohmann::json()).dump(), value.dump());
+                        json_text(there.value(name, SortedJson())), json_text(value));
   }
   return text;
 }
@@ -147,9 +146,9 @@ nn::NamedTensors TrainingRun::named_averages() const {
 
 void TrainingRun::save() {
   nn::TrainingState state{.step = static_cast<std::int64_t>(record_.losses.size()), .tensors = kept};
-  state.metadata = {{"settings", plan_.settings.dump()}, {"data", plan_.data}, {"record", to_json(record()).dump()}};
+  state.metadata = {{"settings", plan_.settings}, {"data", plan_.data}, {"record", json_text(to_json(record()))}};
   for (const auto& average : named_averages()) state.tensors.push_back(average);
-  state.metadata["epoch"] = Json{{"loss", epoch_loss_}, {"steps", epoch_steps_}}.dump();
+  state.metadata["epoch"] = json_text(Json{{"loss", epoch_loss_}, {"steps", epoch_steps_}});
   nn::save_checkpoint(plan_.checkpoint, module_, optimizer_, state);
   saved_ = progress_.seconds();
 }
@@ -159,11 +158,11 @@ void TrainingRun::resume() {
   check(nn::has_checkpoint(plan_.checkpoint), "--resume: there is no interrupted training in {}", name);
   try {
     const std::map<std::string, std::string> known = nn::read_training_state(plan_.checkpoint).metadata;
-    const std::string other = differences(nlohmann::json::parse(known.at("settings")), plan_.settings);
+    const std::string other = differences(parse_sorted_json(known.at("settings")), parse_sorted_json(plan_.settings));
     check(other.empty(), "other settings: {}", other);
     check(known.at("data") == plan_.data, "other data: {} there, {} here", known.at("data"), plan_.data);
-    record_ = record_from_json(Json::parse(known.at("record")));
-    const Json epoch = Json::parse(known.at("epoch"));
+    record_ = record_from_json(parse_json(known.at("record")));
+    const Json epoch = parse_json(known.at("epoch"));
     epoch_loss_ = epoch.at("loss");
     epoch_steps_ = epoch.at("steps");
   } catch (const std::exception& error) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,8 +34,8 @@ nlohmann::ordered_json to_json(const TrainingRecord& record);
 TrainingRecord record_from_json(const nlohmann::ordered_json& json);
 
 struct TrainingPlan {
-  nlohmann::json settings;  // by which a checkpoint knows its training,
-  std::string data;         // and its data
+  std::string settings;  // as JSON, by which a checkpoint knows its training,
+  std::string data;      // and its data
   std::int64_t epochs = 1;
   std::int64_t steps_per_epoch = 1;
   double learning_rate = 1e-3;  // of the parameters whose group says nothing else

@@ -1,5 +1,5 @@
 // A kernel and an operation of one's own, used in attention beside heed's softmax. `tools/run custom_kernel`
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>

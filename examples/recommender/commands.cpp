@@ -1,9 +1,10 @@
 #include "examples/recommender/commands.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "engine/file.h"
@@ -216,6 +217,7 @@ Contestant contest(const std::string& name, const Interactions& data, const Comp
 Comparison compare(const CompareCommand& command, const Interactions& data) {
   check(command.settings.model == "sequential", "compare: the sequential model only");
   Comparison comparison;
+  comparison.json = std::make_shared<Json>();
   std::vector<RankingRow> rows;
   Contestant attention = contest("attention", data, command, true);
   const Contestant pooling = contest("mean pooling", data, command, false);
@@ -226,10 +228,10 @@ Comparison compare(const CompareCommand& command, const Interactions& data) {
     comparison.losses.push_back(loss_curve(c->name, c->model.record));
     for (Report::Curve& curve : validation_curves(c->name, c->model.record))
       comparison.validations.push_back(std::move(curve));
-    comparison.json["models"][c->name] = {{"evaluation", to_json(c->evaluation)},
-                                          {"training_seconds", c->model.record.seconds},
-                                          {"parameters", c->model.record.parameters},
-                                          {"attention_concentration", c->concentration}};
+    (*comparison.json)["models"][c->name] = {{"evaluation", to_json(c->evaluation)},
+                                             {"training_seconds", c->model.record.seconds},
+                                             {"parameters", c->model.record.parameters},
+                                             {"attention_concentration", c->concentration}};
   }
   for (const auto& [name, metrics] : attention.evaluation.baselines) rows.push_back({name, metrics});
   comparison.table = contest_table("With attention, with mean pooling in its place, and the baselines",
@@ -244,7 +246,7 @@ void run(const CompareCommand& command) {
   const Comparison comparison = compare(command, data);
   say(command.output, "\n{} users, {}; 95% intervals\n\n{}\n{}", format_count(static_cast<double>(comparison.users)),
       describe(command.evaluation), to_text(comparison.table), concentration_text);
-  write_json(command.output, comparison.json);
+  write_json(command.output, *comparison.json);
   if (!command.output.report.empty()) write_report(command.output.report, report_of(comparison, "What attention buys"));
 }
 

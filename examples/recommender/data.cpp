@@ -1,11 +1,11 @@
 #include "examples/recommender/data.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "engine/joined.h"
 #include "kernels/error.h"
 
 namespace heed::examples::recommender {
@@ -34,7 +34,7 @@ const UserColumn& Interactions::user_column(std::string_view name) const {
     names.push_back(column.name);
   }
   throw Error(fmt::format("{}: users have no column '{}'; there is {}", source, name,
-                          names.empty() ? "no users' file" : fmt::format("{}", fmt::join(names, ", "))));
+                          names.empty() ? "no users' file" : joined(names, ", ")));
 }
 
 std::int32_t IdTable::number(std::string_view id) {

@@ -61,7 +61,7 @@ void run(const DemoCommand& command) {
       format_count(static_cast<double>(comparison.users)), data.items(), to_text(comparison.table), concentration_text);
   const Report report = report_of(comparison, "The recommender at the simulated cinema");
   show_person(command.output, report.people.front());
-  write_json(command.output, comparison.json);
+  write_json(command.output, *comparison.json);
   write_report(command.output.report, report);
   say(command.output, "More pictures in {}: open it in a browser.", command.output.report);
 }

@@ -1,11 +1,12 @@
 #include "examples/recommender/evaluation.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <exception>
 #include <limits>
 #include <mutex>
+#include <nlohmann/json.hpp>
 
 #include "examples/common/random_stream.h"
 #include "kernels/cpu/parallel.h"

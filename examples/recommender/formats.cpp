@@ -1,11 +1,11 @@
 #include "examples/recommender/formats.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <filesystem>
 
+#include "engine/joined.h"
 #include "kernels/error.h"
 
 namespace heed::examples::recommender {
@@ -52,7 +52,7 @@ const Format& find_format(const std::string& name) {
   for (const Format& format : formats()) {
     if (format.name == name) return format;
   }
-  throw Error(fmt::format("format '{}' is not known; there is auto, {}", name, fmt::join(format_names(), ", ")));
+  throw Error(fmt::format("format '{}' is not known; there is auto, {}", name, joined(format_names(), ", ")));
 }
 
 // The separator that splits a header: the one that occurs most often.
@@ -96,7 +96,7 @@ std::string recognise_file(const std::string& path, const ReadOptions& options) 
   if (fields("\t") == 4) return "movielens-100k";
   if (fields(" ") == 2) return "sasrec";
   throw Error(fmt::format("{}:1: cannot tell the layout of this file; name it (format {}): {}", path,
-                          fmt::join(format_names(), ", "), excerpt(line)));
+                          joined(format_names(), ", "), excerpt(line)));
 }
 
 // The files in the folder that fit a name of Format.
@@ -122,12 +122,12 @@ std::string events_in_folder(const fs::path& folder, const ReadOptions& options)
     if (found.size() == 1) return found[0];
     if (found.size() > 1) {
       throw Error(fmt::format("{}: several files could hold the events: {}; name one of them", folder.string(),
-                              fmt::join(found, ", ")));
+                              joined(found, ", ")));
     }
     expected.push_back(format.events);
   }
   throw Error(
-      fmt::format("{}: no file of events in this folder; looked for {}", folder.string(), fmt::join(expected, ", ")));
+      fmt::format("{}: no file of events in this folder; looked for {}", folder.string(), joined(expected, ", ")));
 }
 
 TableFile beside(const fs::path& events, const std::string& name, const TableLayout& layout) {

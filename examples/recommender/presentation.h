@@ -37,7 +37,7 @@ struct Comparison {
   Report::Table table;  // best first
   std::int64_t users = 0;
   std::vector<Report::Curve> losses, validations;
-  nlohmann::ordered_json json;
+  std::shared_ptr<nlohmann::ordered_json> json;
   TrainedModel attention;
 };
 Comparison compare(const CompareCommand& command, const Interactions& data);

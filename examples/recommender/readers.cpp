@@ -1,11 +1,11 @@
 #include "examples/recommender/readers.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <filesystem>
 
+#include "engine/joined.h"
 #include "examples/recommender/formats.h"
 #include "examples/recommender/table.h"
 #include "kernels/error.h"
@@ -26,8 +26,7 @@ std::size_t need_column(const Table& table, const Names& usual, const std::strin
   const auto column = find_column(table, usual, given);
   if (column) return *column;
   throw Error(fmt::format("{}:1: no column {}; the columns are {}", path,
-                          given.empty() ? fmt::format("{}", fmt::join(usual, " or ")) : excerpt(given),
-                          fmt::join(table.columns(), ", ")));
+                          given.empty() ? joined(usual, " or ") : excerpt(given), joined(table.columns(), ", ")));
 }
 
 std::optional<std::size_t> optional_column(const Table& table, const Names& usual, const std::string& given,

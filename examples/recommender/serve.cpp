@@ -1,6 +1,7 @@
 // recommend and explain: one person, a trained model, a list and its reasons.
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <unordered_set>
 

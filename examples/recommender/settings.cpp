@@ -1,5 +1,6 @@
 #include "examples/recommender/settings.h"
 
+#include "engine/json.h"
 #include "examples/common/settings_json.h"
 
 namespace heed::examples::recommender {
@@ -44,6 +45,10 @@ Settings settings_from_json(const nlohmann::json& json, Settings base) {
 
 nlohmann::json to_json(const Settings& settings) {
   return write_settings([&](auto&& visit) { for_each_setting(settings, visit); });
+}
+
+std::string to_json_text(const Settings& settings) {
+  return json_text(to_json(settings));
 }
 
 void check_settings(const Settings& s) {

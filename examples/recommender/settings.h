@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace heed::examples::recommender {
 
@@ -52,6 +52,7 @@ struct Settings {
 // Unknown keys and wrong types throw heed::Error naming the key; what is missing keeps the value it has in `base`.
 Settings settings_from_json(const nlohmann::json& json, Settings base = {});
 nlohmann::json to_json(const Settings& settings);
+std::string to_json_text(const Settings& settings);  // in one line
 
 // Throws heed::Error naming the setting that makes no sense.
 void check_settings(const Settings& settings);

@@ -1,6 +1,6 @@
 #include "examples/recommender/split.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

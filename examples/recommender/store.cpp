@@ -3,6 +3,7 @@
 #include <array>
 
 #include "engine/file.h"
+#include "engine/json.h"
 #include "engine/ops.h"
 #include "engine/safetensors.h"
 #include "nn/checkpoint.h"
@@ -10,7 +11,6 @@
 namespace heed::examples::recommender {
 namespace {
 
-using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 constexpr const char* settings_file = "settings.json";
@@ -47,7 +47,7 @@ std::map<std::string, Tensor> events_of(const Interactions& data) {
 }
 
 Interactions read_data(const fs::path& folder) {
-  const Json catalogue = Json::parse(read_file(folder / catalogue_file));
+  const Json catalogue = parse_json(read_file(folder / catalogue_file));
   Interactions data;
   data.source = catalogue.at("source");
   data.has_ratings = catalogue.at("has_ratings");
@@ -81,11 +81,11 @@ Interactions read_data(const fs::path& folder) {
 
 void save_model(const fs::path& path, const TrainedModel& model) {
   AtomicFolder folder(path, {settings_file, weights_file, catalogue_file, events_file, training_file});
-  write_file(folder.fresh() / settings_file, to_json(model.settings).dump(2) + "\n");
+  write_file(folder.fresh() / settings_file, json_text(to_json(model.settings), 2) + "\n");
   nn::save_tensors(folder.fresh() / weights_file, model.ranker->module().state_dict());
-  write_file(folder.fresh() / catalogue_file, catalogue_json(model.data).dump(1) + "\n");
+  write_file(folder.fresh() / catalogue_file, json_text(catalogue_json(model.data), 1) + "\n");
   save_safetensors(folder.fresh() / events_file, events_of(model.data));
-  write_file(folder.fresh() / training_file, to_json(model.record).dump(1) + "\n");
+  write_file(folder.fresh() / training_file, json_text(to_json(model.record), 1) + "\n");
   folder.commit();
 }
 
@@ -96,9 +96,9 @@ TrainedModel load_model(const fs::path& folder) {
         folder.string(), settings_file);
   try {
     TrainedModel model;
-    model.settings = settings_from_json(nlohmann::json::parse(read_file(folder / settings_file)));
+    model.settings = settings_from_json(parse_sorted_json(read_file(folder / settings_file)));
     model.data = read_data(folder);
-    model.record = record_from_json(Json::parse(read_file(folder / training_file)));
+    model.record = record_from_json(parse_json(read_file(folder / training_file)));
     model.ranker = make_ranker(model.settings, model.data.users(), model.data.items());
     model.ranker->module().load_state_dict(nn::load_tensors(folder / weights_file));
     model.ranker->module().eval();

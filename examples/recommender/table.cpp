@@ -1,10 +1,10 @@
 #include "examples/recommender/table.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 
+#include "engine/joined.h"
 #include "kernels/error.h"
 
 namespace heed::examples::recommender {
@@ -97,7 +97,7 @@ bool Table::next() {
     split_line(line);
   }
   if (fields_.size() != layout_.names.size()) {
-    lines_.fail(fmt::format("expected {} fields ({}), found {}", layout_.names.size(), fmt::join(layout_.names, ", "),
+    lines_.fail(fmt::format("expected {} fields ({}), found {}", layout_.names.size(), joined(layout_.names, ", "),
                             fields_.size()));
   }
   return true;

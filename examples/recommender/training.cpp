@@ -17,7 +17,7 @@ constexpr std::uint64_t examples_stream = 5ull << 60;
 
 TrainingPlan plan_of(const Settings& settings, const TrainingOptions& options, const Interactions& data,
                      std::int64_t steps_per_epoch, const std::string& unit) {
-  return {.settings = to_json(settings),
+  return {.settings = to_json_text(settings),
           .data = fmt::format("{} users, {} items, {} events", data.users(), data.items(), data.events.size()),
           .epochs = settings.epochs,
           .steps_per_epoch = steps_per_epoch,

@@ -4,6 +4,7 @@
 
 #include "engine/error.h"
 #include "engine/file.h"
+#include "engine/json.h"
 #include "examples/common/progress.h"
 #include "examples/common/text_table.h"
 #include "examples/text_classifier/lines.h"
@@ -11,11 +12,10 @@
 namespace heed::examples::classifier {
 namespace {
 
-using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 std::string compact(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(json, -1, NotUtf8::replace);
 }
 
 // Where lines of results go: standard output, or a file.
@@ -110,7 +110,7 @@ void run(const TrainCommand& command) {
       format_count(static_cast<double>(dev.examples.size())), contest_table(contest), command.folder);
   Json json = to_json(contest.trained.record);
   json["dev"] = to_json(contest.dev, corpus.labels);
-  json["baseline"] = contest.trained.baseline;
+  json["baseline"] = parse_json(contest.trained.baseline);
   write_json(command.output, json);
 }
 

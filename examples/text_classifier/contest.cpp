@@ -77,7 +77,7 @@ Contest train_contest(const Corpus& corpus, const Corpus& dev, const Settings& s
     note_unless(options.quiet, "the baseline, a bag of tokens:");
     contest.bag = with_tokenizer_of(contest.trained, bag_of(settings));
     contest.bag_dev = fit(*contest.bag, encoded, encoded_dev, {.quiet = options.quiet, .device = options.device});
-    contest.trained.baseline = to_json(*contest.bag_dev, corpus.labels);
+    contest.trained.baseline = to_json_text(*contest.bag_dev, corpus.labels);
     note_unless(options.quiet, "the classifier:");
   }
   manual_seed(settings.seed);

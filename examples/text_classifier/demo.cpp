@@ -1,5 +1,7 @@
 // The demonstration: everything the program does, on data it brings along, in about a minute.
 #include "engine/file.h"
+#include "engine/json.h"
+
 #include "examples/common/text_table.h"
 #include "examples/text_classifier/commands.h"
 #include "examples/text_classifier/explanation.h"
@@ -58,7 +60,7 @@ void run(const DemoCommand& command) {
   }
   say(command.output, "{}", text_table(rows, {1, 3}));
   nlohmann::ordered_json json = {{"dev", to_json(contest.dev, corpus.labels)},
-                                 {"baseline", contest.trained.baseline},
+                                 {"baseline", parse_json(contest.trained.baseline)},
                                  {"seconds", contest.trained.record.seconds}};
   write_json(command.output, json);
   write_file(command.output.report, render_explanations(explanations, corpus.labels, "What the classifier looks at",

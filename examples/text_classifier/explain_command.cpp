@@ -1,4 +1,6 @@
 #include "engine/error.h"
+
+#include <nlohmann/json.hpp>
 #include "engine/file.h"
 #include "examples/common/text_table.h"
 #include "examples/text_classifier/commands.h"

@@ -2,6 +2,7 @@
 #include <functional>
 #include <memory>
 
+#include "engine/joined.h"
 #include "examples/common/command_line.h"
 #include "examples/common/settings_json.h"
 #include "examples/text_classifier/commands.h"
@@ -10,7 +11,7 @@ namespace heed::examples::classifier {
 namespace {
 
 void add_data(CLI::App& verb, ReadOptions& read) {
-  verb.add_option("--format", read.format, fmt::format("Layout of the data: auto, {}", fmt::join(formats(), ", ")))
+  verb.add_option("--format", read.format, "Layout of the data: auto, " + joined(formats(), ", "))
       ->capture_default_str();
   verb.add_option("--text-column", read.text_column,
                   "tsv, csv: the text's column, by name or by number from 1; jsonl: its key");

@@ -1,6 +1,7 @@
 #include "examples/text_classifier/metrics.h"
 
 #include "engine/error.h"
+#include "engine/json.h"
 
 namespace heed::examples::classifier {
 namespace {
@@ -60,6 +61,10 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation, const std::vector<s
   json["labels"] = labels;
   json["confusion"] = evaluation.confusion;
   return json;
+}
+
+std::string to_json_text(const Evaluation& evaluation, const std::vector<std::string>& labels) {
+  return json_text(to_json(evaluation, labels), -1, NotUtf8::replace);
 }
 
 }  // namespace heed::examples::classifier

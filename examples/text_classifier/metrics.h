@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,5 +27,6 @@ struct Evaluation {
 Evaluation evaluate(std::span<const std::int64_t> truth, std::span<const std::int64_t> predicted, std::int64_t classes);
 
 nlohmann::ordered_json to_json(const Evaluation& evaluation, const std::vector<std::string>& labels);
+std::string to_json_text(const Evaluation& evaluation, const std::vector<std::string>& labels);  // in one line
 
 }  // namespace heed::examples::classifier

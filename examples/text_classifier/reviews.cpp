@@ -1,6 +1,6 @@
 #include "examples/text_classifier/reviews.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <array>
 

@@ -1,16 +1,15 @@
 #include "examples/text_classifier/rows.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <charconv>
 #include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
 #include "engine/error.h"
+#include "engine/joined.h"
+#include "engine/json.h"
 #include "examples/common/text.h"
 #include "nn/tokenizer_text.h"
 
@@ -63,12 +62,12 @@ Row line_row(std::string_view line, const std::string& source, std::int64_t numb
 }
 
 // The value under a key, as text; nothing where it is missing.
-std::optional<std::string> json_text(const nlohmann::json& object, const std::vector<std::string>& keys) {
+std::optional<std::string> text_under(const nlohmann::json& object, const std::vector<std::string>& keys) {
   for (const std::string& key : keys) {
     if (!object.contains(key)) continue;
     const nlohmann::json& value = object.at(key);
     if (value.is_string()) return value.get<std::string>();
-    if (value.is_number() || value.is_boolean()) return value.dump();
+    if (value.is_number() || value.is_boolean()) return json_text(value);
   }
   return {};
 }
@@ -76,17 +75,17 @@ std::optional<std::string> json_text(const nlohmann::json& object, const std::ve
 Row json_row(std::string_view line, const std::string& source, std::int64_t number, const ReadOptions& options) {
   nlohmann::json object;
   try {
-    object = nlohmann::json::parse(nn::valid_utf8(line));
+    object = parse_sorted_json(nn::valid_utf8(line));
   } catch (const nlohmann::json::exception& error) {
     fail_at(source, number, fmt::format("not JSON: {}", error.what()));
   }
   if (!object.is_object()) fail_at(source, number, "not a JSON object");
   const auto field = [&](const char* what, const std::string& chosen, const std::vector<std::string>& names) {
     const std::optional<std::string> text =
-        json_text(object, chosen.empty() ? names : std::vector<std::string>{chosen});
+        text_under(object, chosen.empty() ? names : std::vector<std::string>{chosen});
     if (!text) {
       fail_at(source, number,
-              chosen.empty() ? fmt::format("no {} under any of the keys {}", what, fmt::join(names, ", "))
+              chosen.empty() ? fmt::format("no {} under any of the keys {}", what, joined(names, ", "))
                              : fmt::format("no {} under the key {}", what, chosen));
     }
     return *text;
@@ -204,7 +203,7 @@ std::size_t chosen_column(const Record& first, const std::string& chosen, const 
     return number - 1;
   }
   const std::optional<std::size_t> column = named_column(first, {chosen});
-  check(column.has_value(), "{}: no column '{}' in the header: {}", source, chosen, fmt::join(first.fields, ", "));
+  if (!column.has_value()) fail("{}: no column '{}' in the header: {}", source, chosen, joined(first.fields, ", "));
   header = true;
   return *column;
 }
@@ -304,7 +303,7 @@ Rows read_rows(std::string_view contents, const std::string& source, const ReadO
   if (contents.starts_with("\xef\xbb\xbf")) contents.remove_prefix(3);
   const std::string format = options.format == "auto" ? detected_format(contents, source) : options.format;
   check(std::find(formats().begin(), formats().end(), format) != formats().end(), "format '{}' is none of auto, {}",
-        format, fmt::join(formats(), ", "));
+        format, joined(formats(), ", "));
   if (format == "csv") return rows_of(csv_records(contents, source), source, options);
   if (format == "tsv") return rows_of(tsv_records(contents), source, options);
   std::vector<Row> rows;

@@ -2,12 +2,12 @@
 
 #include "engine/error.h"
 #include "engine/file.h"
+#include "engine/json.h"
 #include "nn/checkpoint.h"
 
 namespace heed::examples::classifier {
 namespace {
 
-using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 constexpr const char* settings_file = "settings.json";
@@ -32,20 +32,20 @@ auto from_file(const fs::path& path, Read&& read) {
 }
 
 std::string dumped(const Json& json, int indent) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(json, indent, NotUtf8::replace) + "\n";
 }
 
 }  // namespace
 
 void save_model(const fs::path& path, const TrainedClassifier& trained) {
   AtomicFolder folder(path, {settings_file, weights_file, config_file, tokenizer_file, labels_file, training_file});
-  write_file(folder.fresh() / settings_file, to_json(trained.settings).dump(2) + "\n");
+  write_file(folder.fresh() / settings_file, json_text(to_json(trained.settings), 2) + "\n");
   nn::save_tensors(folder.fresh() / weights_file, trained.model->state_dict());
   if (trained.model->bert) write_file(folder.fresh() / config_file, nn::to_json(trained.bert));
   write_file(folder.fresh() / tokenizer_file, trained.tokenizer.to_json());
   write_file(folder.fresh() / labels_file, dumped(trained.labels, 1));
   Json training = to_json(trained.record);
-  training["baseline"] = trained.baseline;
+  training["baseline"] = parse_json(trained.baseline);
   write_file(folder.fresh() / training_file, dumped(training, 1));
   folder.commit();
 }
@@ -56,19 +56,19 @@ TrainedClassifier load_model(const fs::path& folder, Device device) {
   check(fs::exists(folder / settings_file), "model {}: there is no {} in it; `train --output` makes such a folder",
         folder.string(), settings_file);
   const Settings settings = from_file(folder / settings_file, [](const std::string& text) {
-    const Settings read = settings_from_json(nlohmann::json::parse(text));
+    const Settings read = settings_from_json(parse_sorted_json(text));
     check_settings(read);
     return read;
   });
   const auto labels = from_file(
-      folder / labels_file, [](const std::string& text) { return Json::parse(text).get<std::vector<std::string>>(); });
+      folder / labels_file, [](const std::string& text) { return parse_json(text).get<std::vector<std::string>>(); });
   TrainedClassifier trained(settings, labels, nn::Tokenizer::load(folder / tokenizer_file));
   check(!trained.labels.empty(), "{}: there is no label in it", (folder / labels_file).string());
   if (trained.settings.encoder != "bag") trained.bert = from_file(folder / config_file, nn::bert_config_from_json);
   from_file(folder / training_file, [&](const std::string& text) {
-    const Json json = Json::parse(text);
+    const Json json = parse_json(text);
     trained.record = record_from_json(json);
-    trained.baseline = json.value("baseline", Json());
+    trained.baseline = json_text(json.value("baseline", Json()));
     return 0;
   });
   const nn::NamedTensors weights = nn::load_tensors(folder / weights_file);
@@ -84,7 +84,7 @@ TrainedClassifier load_model(const fs::path& folder, Device device) {
 void export_model(const fs::path& path, const TrainedClassifier& trained) {
   check(trained.model->bert.has_value(), "export: a bag of words is no BERT");
   AtomicFolder folder(path, {config_file, weights_file, tokenizer_file, vocabulary_file, tokenizer_config_file});
-  Json config = Json::parse(nn::to_json(trained.bert));
+  Json config = parse_json(nn::to_json(trained.bert));
   if (trained.settings.pooling == "cls") config["architectures"] = {"BertForSequenceClassification"};
   for (std::size_t i = 0; i < trained.labels.size(); ++i) {
     config["id2label"][std::to_string(i)] = trained.labels[i];

@@ -23,7 +23,7 @@ struct TrainedClassifier {
   nn::Tokenizer tokenizer;
   nn::BertConfig bert;
   TrainingRecord record;
-  nlohmann::ordered_json baseline;  // figures of the bag on dev
+  std::string baseline = "null";  // figures of the bag on dev, as JSON
   std::unique_ptr<TextClassifier> model;
 
   nn::Encoding encode(std::string_view text) const { return tokenizer.encode(text, {.max_length = settings.length}); }

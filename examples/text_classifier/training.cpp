@@ -82,7 +82,7 @@ std::int64_t epochs_without_gain(const TrainingRecord& record) {
 
 TrainingPlan plan_of(const Settings& settings, const TrainingOptions& options, const EncodedCorpus& corpus,
                      const EncodedCorpus& dev) {
-  return {.settings = to_json(settings),
+  return {.settings = to_json_text(settings),
           .data = fingerprint(corpus) + ", dev " + fingerprint(dev),
           .epochs = settings.epochs,
           .steps_per_epoch = (corpus.size() + settings.batch - 1) / settings.batch,

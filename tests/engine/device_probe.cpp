@@ -1,5 +1,5 @@
 // Names the first CUDA device on standard output; or says why there is none and ends with exit status 1.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "kernels/cuda/device.h"
 

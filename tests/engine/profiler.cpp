@@ -1,11 +1,11 @@
 #include "engine/profiler.h"
+#include "engine/json.h"
 
 #include <doctest/doctest.h>
 
 #include <atomic>
 #include <chrono>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "engine/file.h"
@@ -150,7 +150,7 @@ TEST_CASE("profiler: the summary") {
   CHECK_EQ(kernel.gb_per_s, 4 * 2048.0 / static_cast<double>(kernel.total_ns));
   CHECK(std::is_sorted(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.self_ns > b.self_ns; }));
 
-  const Json json = Json::parse(profiler.json());
+  const Json json = parse_json(profiler.json());
   REQUIRE_EQ(json.size(), 3);
   CHECK_EQ(json[0]["name"], rows[0].name);
   CHECK_EQ(json[0]["calls"], rows[0].calls);
@@ -179,7 +179,7 @@ TEST_CASE("profiler: the trace is Chrome's JSON") {
   outer(empty({2, 3}));
   const Operation unfinished("unfinished");
   profiler.write_trace(folder / "trace.json");
-  const Json trace = Json::parse(read_file(folder / "trace.json"));
+  const Json trace = parse_json(read_file(folder / "trace.json"));
   const Json& events = trace.at("traceEvents");
   REQUIRE_EQ(events.size(), 6);  // the process's name, and five finished events
   CHECK_EQ(events[0]["ph"], "M");

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/file.h"
+#include "engine/json.h"
 #include "engine/random.h"
 #include "examples/text_classifier/commands.h"
 #include "examples/text_classifier/explanation.h"
@@ -80,7 +81,7 @@ TEST_CASE("classifier: training on the device gives the losses of the CPU, dropo
   frozen.frozen = true;
   frozen.pooling = "cls";
   for (const Settings& settings : {tiny, window, pretrained, frozen}) {
-    CAPTURE(to_json(settings).dump());
+    CAPTURE(to_json_text(settings));
     const Run expected = run_on({}, settings), actual = run_on(default_device(), settings);
     REQUIRE_EQ(expected.losses.size(), 16);
     REQUIRE_EQ(actual.losses.size(), expected.losses.size());

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/file.h"
+#include "engine/json.h"
 #include "engine/ops.h"
 #include "examples/text_classifier/commands.h"
 #include "examples/text_classifier/explanation.h"
@@ -255,7 +256,7 @@ TEST_CASE("classifier: the page of an explanation holds any text without harm") 
 
 TEST_CASE("classifier: settings that make no sense are refused by name") {
   const auto refusal = [](const char* text) {
-    return message_of([&] { check_settings(settings_from_json(nlohmann::json::parse(text))); });
+    return message_of([&] { check_settings(settings_from_json(parse_sorted_json(text))); });
   };
   CHECK_EQ(refusal(R"({"widht": 3})"), "settings: there is no setting 'widht'");
   CHECK_EQ(refusal(R"({"width": "wide"})"), "settings: width cannot be \"wide\"");

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 #include <omp.h>
 
+#include "engine/json.h"
 #include "examples/recommender/cinema.h"
 #include "examples/recommender/presentation.h"
 #include "examples/recommender/sequential_model.h"
@@ -193,7 +194,7 @@ TEST_CASE("recommender: the sequential model is causal, and mean pooling weighs 
 }
 
 TEST_CASE("recommender: settings that make no sense are refused by name") {
-  const auto json = [](const char* text) { return nlohmann::json::parse(text); };
+  const auto json = [](const char* text) { return parse_sorted_json(text); };
   CHECK_EQ(message_of([&] { settings_from_json(json(R"({"widht": 3})")); }), "settings: there is no setting 'widht'");
   CHECK_EQ(message_of([&] { settings_from_json(json(R"({"width": "wide"})")); }), "settings: width cannot be \"wide\"");
   CHECK_EQ(message_of([&] { check_settings(settings_from_json(json(R"({"width": 30, "heads": 4})"))); }),

@@ -1,8 +1,7 @@
 #include "nn/bert.h"
+#include "engine/json.h"
 
 #include <doctest/doctest.h>
-
-#include <nlohmann/json.hpp>
 
 #include "engine/file.h"
 #include "engine/ops.h"
@@ -126,7 +125,7 @@ TEST_CASE("BERT: weights load from every kind of file in which they are publishe
   }
   save_safetensors(folder / "first.safetensors", shards[0]);
   save_safetensors(folder / "second.safetensors", shards[1]);
-  write_file(folder / "model.safetensors.index.json", index.dump());
+  write_file(folder / "model.safetensors.index.json", json_text(index));
   CHECK_EQ(loaded().to_vector<double>(), wanted);
   shards[1].erase("bert.encoder.layer.0.output.dense.bias");
   save_safetensors(folder / "second.safetensors", shards[1]);

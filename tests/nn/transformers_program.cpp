@@ -3,7 +3,7 @@
 //   transformers_program tokens FOLDER        ids and offsets of each line of standard input, as JSON
 //   transformers_program states FOLDER OUT    hidden states of the lines of standard input, 32 at a time, as tensors
 //   transformers_program time FOLDER FILE     seconds to tokenize a file, and its tokens: one round per line of input
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <chrono>
 #include <iostream>
