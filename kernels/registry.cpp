@@ -55,7 +55,7 @@ std::vector<Selection> parse(std::string_view setting, std::string_view source) 
     const std::string_view variant = entry.substr(equals + 1);
     const KernelSlot* slot = find_slot(name);
     if (slot == nullptr || !has_variant(*slot, variant)) {
-      cuda::load_kernels();  // its variants are not known before
+      cuda::load_kernels();
       slot = find_slot(name);
     }
     if (slot == nullptr) throw Error(fmt::format("{}: no kernel is called '{}'", source, name));
@@ -123,6 +123,7 @@ std::string_view KernelSlot::selected(DeviceType device) const {
 
 void KernelSlot::select(DeviceType device, std::string_view variant) const {
   read_environment();
+  if (device == DeviceType::cuda) cuda::load_kernels();  // its variants are not known before
   const int found = variant.empty() ? -1 : find(device, variant);
   if (!variant.empty() && found < 0) {
     throw Error(fmt::format("{}: no variant '{}' for {}", name_, variant, name_of(device)));

@@ -81,6 +81,7 @@ kernels::AttentionOptions options_of(const std::set<std::string>& features, std:
 }
 
 void list(const kernels::KernelSlot& slot) {
+  kernels::cuda::load_kernels();
   for (const kernels::Variant& variant : slot.variants())
     if (variant.device == DeviceType::cuda) std::puts(variant.name);
 }

@@ -13,6 +13,7 @@ using namespace heed;
 
 int main(int count, char** arguments) try {
   if (count == 2 && std::strcmp(arguments[1], "--list") == 0) {
+    kernels::cuda::load_kernels();
     for (const kernels::Variant& variant : kernels::softmax_forward.variants()) {
       if (variant.device == DeviceType::cuda) std::puts(variant.name);
     }
