@@ -39,8 +39,11 @@ __device__ inline void load_floats(const FloatTile& tile, const Operand<const T>
   }
 }
 
-__device__ inline float element(const float4& v, int i) {
-  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+// Calls visit(e, member) for the four members of a float4. A loop that chose the member by number would give the same
+// code, but the choices vanish only when it is unrolled: compiling some kernels took five times as long.
+template <class Visit>
+__device__ inline void each_member(Visit&& visit) {
+  visit(0, &float4::x), visit(1, &float4::y), visit(2, &float4::z), visit(3, &float4::w);
 }
 
 // c = a b^T over `dim` columns. Pitches of 4 more than a multiple of 8 keep the rows of b in different banks.
@@ -58,14 +61,13 @@ __device__ inline void multiply_rows(float (&c)[m][n], const FloatTile& a, const
     for (int r = 0; r < m; ++r) rows[r] = *reinterpret_cast<const float4*>(a.row(thread_y() * m + r) + d);
 #pragma unroll
     for (int j = 0; j < n; ++j) columns[j] = *reinterpret_cast<const float4*>(b.row(thread_x() + 16 * j) + d);
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
+    each_member([&](int, float float4::*member) {
 #pragma unroll
       for (int r = 0; r < m; ++r) {
 #pragma unroll
-        for (int j = 0; j < n; ++j) c[r][j] += element(rows[r], e) * element(columns[j], e);
+        for (int j = 0; j < n; ++j) c[r][j] += rows[r].*member * columns[j].*member;
       }
-    }
+    });
   }
 }
 
@@ -104,16 +106,15 @@ __device__ inline void add_product(float (&c)[m][dim / 16], const FloatTile& a, 
     float4 rows[m];
 #pragma unroll
     for (int r = 0; r < m; ++r) rows[r] = *reinterpret_cast<const float4*>(a.row(thread_y() * m + r) + k);
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
+    each_member([&](int e, float float4::*member) {
       float values[dim / 16];
       load_columns<dim>(values, b, k + e);
 #pragma unroll
       for (int r = 0; r < m; ++r) {
 #pragma unroll
-        for (int j = 0; j < dim / 16; ++j) c[r][j] += element(rows[r], e) * values[j];
+        for (int j = 0; j < dim / 16; ++j) c[r][j] += rows[r].*member * values[j];
       }
-    }
+    });
   }
 }
 
