@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
