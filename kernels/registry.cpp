@@ -44,6 +44,8 @@ struct Selection {
 
 std::vector<Selection> parse(std::string_view setting, std::string_view source) {
   std::vector<Selection> selections;
+  // All variants must be known by now: a name that both devices have chooses on both.
+  if (!setting.empty()) cuda::load_kernels();
   while (!setting.empty()) {
     const std::string_view entry = setting.substr(0, setting.find(','));
     setting.remove_prefix(std::min(entry.size() + 1, setting.size()));
@@ -54,10 +56,6 @@ std::vector<Selection> parse(std::string_view setting, std::string_view source) 
     const std::string_view name = entry.substr(0, equals);
     const std::string_view variant = entry.substr(equals + 1);
     const KernelSlot* slot = find_slot(name);
-    if (slot == nullptr || !has_variant(*slot, variant)) {
-      cuda::load_kernels();
-      slot = find_slot(name);
-    }
     if (slot == nullptr) throw Error(fmt::format("{}: no kernel is called '{}'", source, name));
     if (!has_variant(*slot, variant)) {
       throw Error(fmt::format("{}: {} has no variant '{}', it has {}", source, name, variant, list_of_variants(*slot)));

@@ -32,8 +32,9 @@ Library load() {
   const std::filesystem::path file = own_folder() / library_name;
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) {
-    return {.missing = "this build has no CUDA. Where nvcc is installed, tools/setup heed_cuda makes it: " +
-                       file.filename().string() + ", which belongs beside libheed.so"};
+    return {.missing =
+                std::string("this build has no CUDA. Where nvcc is installed, tools/setup heed_cuda makes it: ") +
+                library_name + ", which belongs beside libheed.so"};
   }
   void* const library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return {.missing = std::string("heed's CUDA kernels cannot be loaded: ") + dlerror()};
